@@ -1,0 +1,144 @@
+//! What the kernel half and the user half of vipd both read and write: the
+//! shapes of the BPF maps and the bytes of an ARP frame.
+//!
+//! Every address is a byte array in network order, so that it moves between a
+//! packet and a map without a thought about endianness. Numbers are in host
+//! order. No type here has implicit padding, a `bool`, an `Option` or an enum:
+//! the kernel, bpftool and both compilers must agree on each byte.
+#![no_std]
+
+pub mod arp;
+
+/// Version of the map layouts. It is part of the pinned state, so that a daemon
+/// never adopts maps whose bytes mean something else.
+pub const ABI: u32 = 1;
+
+/// Names of the maps, as bpftool shows them and as they are pinned.
+/// The kernel keeps at most 15 characters (`BPF_OBJ_NAME_LEN` is 16 with the NUL).
+pub mod map {
+    /// `VipKey` -> `Vip`: the addresses answered for.
+    pub const VIPS: &str = "vips";
+    /// `u32` group id -> `Group`: who owns a group's addresses, and until when.
+    pub const GROUPS: &str = "groups";
+    /// One `Interface`, at index 0: the interface the responder stands on.
+    pub const INTERFACE: &str = "interface";
+    /// One `Counters` per CPU, at index 0.
+    pub const COUNTERS: &str = "counters";
+    /// `u32` group id -> `Conflict`: others who claimed an address we own.
+    pub const CONFLICTS: &str = "conflicts";
+}
+
+/// How many VIPs one interface can carry.
+pub const MAX_VIPS: u32 = 65_536;
+
+/// How many groups one interface can carry. There are 255 vhids; a group needs
+/// no vhid when a decider other than CARP owns it.
+pub const MAX_GROUPS: u32 = 4_096;
+
+/// An address that is answered for, on the interface whose maps these are.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VipKey {
+    /// IPv4 address, network order.
+    pub address: [u8; 4],
+    /// VLAN id; 0 is untagged, the only one served.
+    pub vlan: u16,
+    pub pad: u16,
+}
+
+/// What an address belongs to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vip {
+    /// Key into the groups map. A failover of any number of addresses is one
+    /// write there.
+    pub group: u32,
+}
+
+/// Who answers for a group, and until when.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// CLOCK_BOOTTIME nanosecond before which this host may answer; 0 is never.
+    pub lease_until_ns: u64,
+    /// The owner's MAC, as told in the ARP payload. These eight bytes are read
+    /// by the responder as one word, so that no reader sees half a MAC.
+    pub owner_mac: [u8; 6],
+    /// For people who look at the map: CARP's virtual host id.
+    pub vhid: u8,
+    pub pad: u8,
+}
+
+/// The interface the responder is attached to.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Ethernet source of every reply. The owner's MAC may be another host's,
+    /// and a switch must never learn it on this port.
+    pub mac: [u8; 6],
+    pub pad: u16,
+    /// Version of the layouts, see [`ABI`].
+    pub abi: u32,
+    /// Index of the interface the maps were made for.
+    pub ifindex: u32,
+}
+
+/// Frames by what became of them. Per CPU; sum before showing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Requests for a VIP, answered.
+    pub arp_answered: u64,
+    /// Requests for a VIP whose lease is not valid, dropped.
+    pub arp_silenced: u64,
+    /// ARP for addresses that are not ours, passed.
+    pub arp_passed: u64,
+    /// ARP with a wrong hardware type, protocol type, length or operation, or
+    /// cut short; passed.
+    pub arp_malformed: u64,
+    /// ARP by which another host claims a VIP that this host owns, passed.
+    pub arp_conflict: u64,
+    /// IPv4 packets of protocol 112, passed.
+    pub carp_passed: u64,
+}
+
+/// The last time another host claimed an address of a group we own.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// CLOCK_BOOTTIME nanosecond of the last claim.
+    pub last_ns: u64,
+    pub count: u64,
+    /// Who claimed it: the ARP sender's hardware address.
+    pub mac: [u8; 6],
+    pub pad: u16,
+    /// The address claimed, network order.
+    pub address: [u8; 4],
+    pub pad2: u32,
+}
+
+const _: () = {
+    assert!(size_of::<VipKey>() == 8);
+    assert!(size_of::<Vip>() == 4);
+    assert!(size_of::<Group>() == 16);
+    assert!(size_of::<Interface>() == 16);
+    assert!(size_of::<Counters>() == 48);
+    assert!(size_of::<Conflict>() == 32);
+};
+
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya::Pod is the promise that a type is plain bytes")]
+mod pod {
+    // SAFETY: repr(C), explicit padding, every bit pattern is a value; the sizes are asserted above.
+    unsafe impl aya::Pod for super::VipKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Vip {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Group {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Interface {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Counters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Conflict {}
+}

@@ -1,0 +1,4 @@
+//! vipd, a virtual-IP daemon.
+
+#[cfg(feature = "daemon")]
+pub mod io;

@@ -1,0 +1,2 @@
+//! `cargo xtask`: what builds, checks and shows vipd.
+fn main() {}
