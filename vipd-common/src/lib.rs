@@ -8,6 +8,7 @@
 #![no_std]
 
 pub mod arp;
+pub mod responder;
 
 /// Version of the map layouts. It is part of the pinned state, so that a daemon
 /// never adopts maps whose bytes mean something else.
@@ -127,7 +128,10 @@ const _: () = {
 };
 
 #[cfg(feature = "user")]
-#[expect(unsafe_code, reason = "aya::Pod is the promise that a type is plain bytes")]
+#[expect(
+    unsafe_code,
+    reason = "aya::Pod is the promise that a type is plain bytes"
+)]
 mod pod {
     // SAFETY: repr(C), explicit padding, every bit pattern is a value; the sizes are asserted above.
     unsafe impl aya::Pod for super::VipKey {}

@@ -1,4 +1,3 @@
 //! The host: sockets, maps, netlink. Each module takes and gives plain values
 //! and knows neither the engine, nor CARP, nor its neighbours; the daemon is
 //! the only translator between them.
-
