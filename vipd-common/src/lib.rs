@@ -103,6 +103,19 @@ pub struct Counters {
     pub carp_passed: u64,
 }
 
+impl core::iter::Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            arp_answered: sum.arp_answered + one.arp_answered,
+            arp_silenced: sum.arp_silenced + one.arp_silenced,
+            arp_passed: sum.arp_passed + one.arp_passed,
+            arp_malformed: sum.arp_malformed + one.arp_malformed,
+            arp_conflict: sum.arp_conflict + one.arp_conflict,
+            carp_passed: sum.carp_passed + one.carp_passed,
+        })
+    }
+}
+
 /// The last time another host claimed an address of a group we own.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

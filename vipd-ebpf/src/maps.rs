@@ -15,7 +15,9 @@ use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
 use vipd_common::{Conflict, Counters, Group, Interface, MAX_GROUPS, MAX_VIPS, Vip, VipKey};
 
-#[xdp]
+// `frags` so that a native program is taken at an MTU above a page; what it
+// looks at is in the first part of a frame in any case.
+#[xdp(frags)]
 pub(crate) fn vipd(ctx: XdpContext) -> u32 {
     crate::handle(&ctx)
 }

@@ -1,3 +1,4 @@
 //! The host: sockets, maps, netlink. Each module takes and gives plain values
 //! and knows neither the engine, nor CARP, nor its neighbours; the daemon is
 //! the only translator between them.
+pub mod xdp;
