@@ -1,0 +1,492 @@
+//! Who is master: the state machine of one virtual host.
+//!
+//! ```text
+//!             start                  silence, resigned, preempt
+//!   INIT ---------------> BACKUP -------------------------------> MASTER
+//!    ^                      |  ^   better master, step down,        |
+//!    |        halt          |  +------------- lapse ----------------+
+//!    +----------------------+---------------- halt ------------------
+//! ```
+//!
+//! It is told what happened and when, and says what follows. It sends nothing,
+//! owns nothing and reads no clock. A deadline lives in the state that needs
+//! it, so no backup can hold an advertisement timer.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::Interval;
+use super::timers::Timing;
+use crate::time::Instant;
+
+/// Sends in a row that must fail before a master is demoted, and succeed before
+/// it is well again (`CARP_SENDAD_MAX_ERRORS`, `CARP_SENDAD_MIN_SUCCESS`,
+/// UCARP `carp_p.h` and both BSDs).
+const SEND_STREAK: u8 = 3;
+
+/// How long a host that was told to step down does not preempt.
+/// UCARP sleeps these 3 seconds on SIGUSR2 (`carp.c:846`).
+const STEP_DOWN_HOLD: Duration = Duration::from_secs(3);
+
+/// How an operator configures one virtual host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub timing: Timing,
+    /// Whether to take over from a living master that is less preferred.
+    pub preempt: bool,
+    /// The address in this host's own adverts; it breaks ties.
+    pub address: Ipv4Addr,
+}
+
+/// The three states, as people and `vipd status` name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    Init,
+    Backup,
+    Master,
+}
+
+impl Role {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Backup => "backup",
+            Self::Master => "master",
+        }
+    }
+}
+
+/// Why a role changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The daemon started.
+    Start,
+    /// The interface can carry frames.
+    LinkUp,
+    /// The interface cannot carry frames, or is gone.
+    LinkDown,
+    /// No advert was heard for as long as this host waits.
+    MasterTimeout,
+    /// The master said that it leaves.
+    MasterResigned,
+    /// The master advertises so seldom that waiting for it is no use.
+    MasterTooSlow,
+    /// The master is less preferred than this host.
+    Preempt,
+    /// A more preferred master was heard.
+    BetterMaster,
+    /// A master of the same rank was heard, and its address wins.
+    TieLost,
+    /// The operator asked for it.
+    StepDown,
+    /// The lease ended before it was renewed: this host was stopped, starved,
+    /// or could not send.
+    LeaseExpired,
+    /// The right to answer could not be written into the map.
+    MapFault,
+    /// The addresses could not be put on the interface.
+    AddressFault,
+    /// The daemon ends.
+    Shutdown,
+}
+
+impl Reason {
+    /// Every reason, for those who check that all of them occur.
+    pub const ALL: [Self; 14] = [
+        Self::Start,
+        Self::LinkUp,
+        Self::LinkDown,
+        Self::MasterTimeout,
+        Self::MasterResigned,
+        Self::MasterTooSlow,
+        Self::Preempt,
+        Self::BetterMaster,
+        Self::TieLost,
+        Self::StepDown,
+        Self::LeaseExpired,
+        Self::MapFault,
+        Self::AddressFault,
+        Self::Shutdown,
+    ];
+
+    /// As `vipd status` and the logs name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::LinkUp => "link_up",
+            Self::LinkDown => "link_down",
+            Self::MasterTimeout => "master_timeout",
+            Self::MasterResigned => "master_resigned",
+            Self::MasterTooSlow => "master_too_slow",
+            Self::Preempt => "preempt",
+            Self::BetterMaster => "better_master",
+            Self::TieLost => "tie_lost",
+            Self::StepDown => "step_down",
+            Self::LeaseExpired => "lease_expired",
+            Self::MapFault => "map_fault",
+            Self::AddressFault => "address_fault",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// Another host, as its last advert showed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    pub address: Ipv4Addr,
+    pub interval: Interval,
+}
+
+/// A change of role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    pub from: Role,
+    pub to: Role,
+    pub reason: Reason,
+    /// The master heard last, if one was heard.
+    pub master: Option<Peer>,
+}
+
+/// What follows from what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Nothing,
+    /// This master's interval is over: advertise.
+    Advertise,
+    /// This host is master and heard one that must not be: show it and the
+    /// clients who is.
+    Challenged,
+    Changed(Transition),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Init,
+    Backup(Backup),
+    Master { advertise_at: Instant },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Backup {
+    /// When to take over.
+    expires_at: Instant,
+    /// What taking over then would be for.
+    because: Reason,
+    /// Who is master.
+    master: Option<Peer>,
+    /// No preemption before.
+    hold_until: Instant,
+}
+
+/// The election of one virtual host on one interface.
+#[derive(Clone, Debug)]
+pub struct Election {
+    config: Config,
+    state: State,
+    demoted: bool,
+    send_failures: u8,
+    send_successes: u8,
+}
+
+impl Election {
+    /// In INIT: it takes part from [`Election::start`] on.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            state: State::Init,
+            demoted: false,
+            send_failures: 0,
+            send_successes: 0,
+        }
+    }
+
+    /// The host can take part. Every implementation goes to BACKUP first, never
+    /// straight to MASTER.
+    pub fn start(&mut self, reason: Reason, now: Instant) -> Outcome {
+        match self.state {
+            State::Init => self.become_backup(reason, None, now, now),
+            State::Backup(_) | State::Master { .. } => Outcome::Nothing,
+        }
+    }
+
+    /// The host cannot take part any more.
+    pub fn halt(&mut self, reason: Reason) -> Outcome {
+        match self.state {
+            State::Init => Outcome::Nothing,
+            State::Backup(_) | State::Master { .. } => self.become_init(reason),
+        }
+    }
+
+    /// A believable advert was heard.
+    pub fn advert(&mut self, peer: Peer, now: Instant) -> Outcome {
+        match self.state {
+            State::Init => Outcome::Nothing,
+            State::Backup(backup) => {
+                self.state = State::Backup(self.follow(backup, peer, now));
+                Outcome::Nothing
+            }
+            State::Master { .. } => match self.rank_against(peer) {
+                Rank::Better => Outcome::Challenged,
+                Rank::Worse(reason) => self.become_backup(reason, Some(peer), now, now),
+            },
+        }
+    }
+
+    /// The time that [`Election::poll_timeout`] named has come, or passed.
+    pub fn deadline(&mut self, now: Instant) -> Outcome {
+        match self.state {
+            State::Init => Outcome::Nothing,
+            State::Backup(backup) if now < backup.expires_at => Outcome::Nothing,
+            State::Backup(backup) if self.woke_late(backup, now) => {
+                // A host that was asleep cannot tell a dead master from its own
+                // sleep: what was queued has been read, now it listens for one
+                // interval more.
+                let expires_at = now + self.interval_to_hear(backup);
+                self.state = State::Backup(Backup {
+                    expires_at,
+                    ..backup
+                });
+                Outcome::Nothing
+            }
+            State::Backup(backup) => self.become_master(backup.because, now),
+            State::Master { advertise_at } if now < advertise_at => Outcome::Nothing,
+            State::Master { advertise_at } => {
+                let period = self.advertised_interval().period();
+                let on_beat = advertise_at + period;
+                self.state = State::Master {
+                    advertise_at: if on_beat > now { on_beat } else { now + period },
+                };
+                Outcome::Advertise
+            }
+        }
+    }
+
+    /// The operator wants another host to be master (UCARP's SIGUSR2). Not
+    /// sticky: a preferred host that preempts is back after some seconds.
+    pub fn step_down(&mut self, now: Instant) -> Outcome {
+        match self.state {
+            State::Init | State::Backup(_) => Outcome::Nothing,
+            State::Master { .. } => {
+                self.become_backup(Reason::StepDown, None, now, now + STEP_DOWN_HOLD)
+            }
+        }
+    }
+
+    /// This master did not keep its promise: it goes back to listening.
+    pub fn lapse(&mut self, reason: Reason, now: Instant) -> Outcome {
+        match self.state {
+            State::Init | State::Backup(_) => Outcome::Nothing,
+            State::Master { .. } => self.become_backup(reason, None, now, now),
+        }
+    }
+
+    /// An advert went out.
+    pub fn sent(&mut self) {
+        self.send_failures = 0;
+        self.send_successes = self.send_successes.saturating_add(1);
+        if self.send_successes >= SEND_STREAK {
+            self.demoted = false;
+        }
+    }
+
+    /// An advert could not be sent. After three in a row this host advertises
+    /// itself as worse than every healthy one.
+    pub fn send_failed(&mut self) {
+        self.send_successes = 0;
+        self.send_failures = self.send_failures.saturating_add(1);
+        if self.send_failures >= SEND_STREAK {
+            self.demoted = true;
+        }
+    }
+
+    /// When [`Election::deadline`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Init => None,
+            State::Backup(backup) => Some(backup.expires_at),
+            State::Master { advertise_at } => Some(advertise_at),
+        }
+    }
+
+    pub fn role(&self) -> Role {
+        match self.state {
+            State::Init => Role::Init,
+            State::Backup(_) => Role::Backup,
+            State::Master { .. } => Role::Master,
+        }
+    }
+
+    /// The master this backup follows.
+    pub fn master(&self) -> Option<Peer> {
+        match self.state {
+            State::Backup(backup) => backup.master,
+            State::Init | State::Master { .. } => None,
+        }
+    }
+
+    /// What goes into this host's adverts, demotion included.
+    pub fn advertised_interval(&self) -> Interval {
+        let configured = self.config.timing.interval;
+        if self.demoted {
+            configured.demoted()
+        } else {
+            configured
+        }
+    }
+
+    pub fn is_demoted(&self) -> bool {
+        self.demoted
+    }
+
+    /// The address in its adverts changed.
+    pub fn set_address(&mut self, address: Ipv4Addr) {
+        self.config.address = address;
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What a backup makes of an advert.
+    fn follow(&self, backup: Backup, peer: Peer, now: Instant) -> Backup {
+        let timing = self.config.timing;
+        let is_followed = backup
+            .master
+            .is_none_or(|master| master.address == peer.address);
+
+        if peer.interval == Interval::BOW_OUT && !is_followed {
+            // Only the master can give the role away; this one had lost it.
+            return backup;
+        }
+
+        let own = self.advertised_interval();
+        let followed = Backup {
+            expires_at: now + timing.master_down(Some(peer.interval)),
+            because: Reason::MasterTimeout,
+            master: Some(peer),
+            hold_until: backup.hold_until,
+        };
+        let because = if peer.interval == Interval::BOW_OUT {
+            Reason::MasterResigned
+        } else if timing.will_time_out(peer.interval) {
+            Reason::MasterTooSlow
+        } else if self.config.preempt && own.outranks(peer.interval) && now >= backup.hold_until {
+            Reason::Preempt
+        } else {
+            return followed;
+        };
+        if !is_followed {
+            // Two masters are heard, or the master has just changed. The next
+            // advert tells which; acting on this one could unseat a better
+            // master that is alive.
+            return Backup {
+                expires_at: now + timing.master_down(None),
+                ..followed
+            };
+        }
+
+        // Differs: legacy hosts take over at once here, all of them together.
+        // Waiting out the own skew lets the best of them be first.
+        let soon = now + timing.interval.skew();
+        let is_waiting = backup.because != Reason::MasterTimeout;
+        Backup {
+            // Further adverts do not put it off.
+            expires_at: if is_waiting {
+                backup.expires_at.min(soon)
+            } else {
+                soon
+            },
+            because,
+            ..followed
+        }
+    }
+
+    fn woke_late(&self, backup: Backup, now: Instant) -> bool {
+        now.since(backup.expires_at) > self.config.timing.interval.period()
+    }
+
+    /// How long to listen to hear a master that is alive.
+    fn interval_to_hear(&self, backup: Backup) -> Duration {
+        let own = self.config.timing.interval.period();
+        match backup.master {
+            Some(master) if master.interval != Interval::BOW_OUT => {
+                own.max(master.interval.period())
+            }
+            _ => own,
+        }
+    }
+
+    fn rank_against(&self, peer: Peer) -> Rank {
+        let own = self.advertised_interval();
+        if own.outranks(peer.interval) {
+            Rank::Better
+        } else if peer.interval.outranks(own) {
+            Rank::Worse(Reason::BetterMaster)
+        } else if wins_tie(self.config.address, peer.address) {
+            Rank::Better
+        } else {
+            Rank::Worse(Reason::TieLost)
+        }
+    }
+
+    fn become_init(&mut self, reason: Reason) -> Outcome {
+        self.change(State::Init, reason, None)
+    }
+
+    fn become_backup(
+        &mut self,
+        reason: Reason,
+        master: Option<Peer>,
+        now: Instant,
+        hold_until: Instant,
+    ) -> Outcome {
+        let wait = self
+            .config
+            .timing
+            .master_down(master.map(|peer| peer.interval));
+        let backup = Backup {
+            expires_at: now.max(hold_until) + wait,
+            because: Reason::MasterTimeout,
+            master,
+            hold_until,
+        };
+        self.change(State::Backup(backup), reason, master)
+    }
+
+    fn become_master(&mut self, reason: Reason, now: Instant) -> Outcome {
+        let last = self.master();
+        // The first advert is the caller's immediate duty; this is the second.
+        let advertise_at = now + self.advertised_interval().period();
+        self.change(State::Master { advertise_at }, reason, last)
+    }
+
+    /// The only writer of the state's kind.
+    fn change(&mut self, state: State, reason: Reason, master: Option<Peer>) -> Outcome {
+        let from = self.role();
+        self.state = state;
+        Outcome::Changed(Transition {
+            from,
+            to: self.role(),
+            reason,
+            master,
+        })
+    }
+}
+
+enum Rank {
+    Better,
+    Worse(Reason),
+}
+
+/// Which of two masters with the same interval stays: the lower address, read
+/// as UCARP on a little-endian machine reads it, last octet first
+/// (`carp.c:569` compares `s_addr` without `ntohl`). Two hosts with one address
+/// both yield.
+///
+/// Differs: the order is the same on every machine.
+fn wins_tie(own: Ipv4Addr, peer: Ipv4Addr) -> bool {
+    u32::from_le_bytes(own.octets()) < u32::from_le_bytes(peer.octets())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! How long a backup waits, and how long a master may count on that.
+//!
+//! One file, because the two must fit: the lease ends before any correct peer
+//! takes over.
+
+use std::time::Duration;
+
+use super::{Interval, skews_to_duration};
+
+/// What decides the waiting times of one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// What this host is configured to advertise.
+    pub interval: Interval,
+    /// Intervals of silence that mean the master is dead; at least 1.
+    pub dead_ratio: u8,
+}
+
+impl Timing {
+    /// How long after the last advert a backup takes the master for dead.
+    ///
+    /// CARP's own rule is `ratio * advbase + advskew` (UCARP `carp.c:346`, both
+    /// BSDs with ratio 3), and for advbase 0 `ratio * advskew`, at least
+    /// `ratio / 256` (OpenBSD `carp_setrun`).
+    ///
+    /// Differs: never less than the ratio times the interval that the master
+    /// *advertised*, plus the own skew (VRRPv3's idea, RFC 5798 section 6.1), so
+    /// that a master knows how long vipd backups wait without knowing how they
+    /// are configured. It is never earlier than CARP allows.
+    pub fn master_down(self, master: Option<Interval>) -> Duration {
+        let ratio = u32::from(self.dead_ratio);
+        let own = match self.interval {
+            Interval { advbase: 0, .. } => self.interval.period() * ratio,
+            Interval { advbase, .. } => {
+                Duration::from_secs(u64::from(advbase)) * ratio + self.interval.skew()
+            }
+        };
+        match master {
+            Some(master) => own.max(master.period() * ratio + self.interval.skew()),
+            None => own,
+        }
+    }
+
+    /// Whether a master that advertises every `master` cannot be waited for:
+    /// this host would take it for dead between two of its adverts. Includes
+    /// the bow-out. (UCARP `carp.c:618`, OpenBSD and FreeBSD `carp_proto_input_c`;
+    /// OpenBSD leaves the rule out for advbase 0.)
+    pub fn will_time_out(self, master: Interval) -> bool {
+        self.interval.advbase != 0 && self.master_down(None) < master.period()
+    }
+
+    /// How long after *sending* an advert, measured from just before the send,
+    /// this host may answer for its addresses. Zero: not at all.
+    ///
+    /// Why no correct peer that heard the advert takes over within it: a peer
+    /// starts its clock when it receives the advert, so not before the send,
+    /// and then waits at least
+    ///
+    /// - vipd: `ratio * (advbase + advskew)` of this host, by
+    ///   [`Timing::master_down`];
+    /// - UCARP, OpenBSD, FreeBSD: `ratio * advbase + own advskew`, which is at
+    ///   least `ratio * advbase` (UCARP rounds up to its poll interval);
+    ///   OpenBSD with advbase 0: `ratio * advskew`, at least `ratio / 256`.
+    ///
+    /// The lease is the smallest of these, less a 64th for clocks that do not
+    /// run alike (they differ by less than a thousandth) and for the kernel's
+    /// timers. It assumes that peers share advbase and ratio, as CARP does.
+    ///
+    /// With a ratio of 1, or advbase 0 and an advskew above 1, the lease is
+    /// shorter than the interval: the host then falls silent between its
+    /// adverts. Safety first: see [`Timing::has_gaps`].
+    pub fn lease(self) -> Duration {
+        let ratio = u64::from(self.dead_ratio);
+        let earliest = match self.interval.advbase {
+            0 => skews_to_duration(ratio),
+            base => Duration::from_secs(u64::from(base) * ratio),
+        };
+        earliest - earliest / 64
+    }
+
+    /// How long after its last advert a master must admit that it is none: when
+    /// its lease has ended. Where the lease has gaps by configuration, their
+    /// coming is no news, and two missed adverts are.
+    pub fn lapse(self) -> Duration {
+        if self.has_gaps() {
+            self.interval.period() * 2
+        } else {
+            self.lease()
+        }
+    }
+
+    /// Whether the lease can end before the next advert renews it.
+    pub fn has_gaps(self) -> bool {
+        self.lease() <= self.interval.period()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(advbase: u8, advskew: u8, dead_ratio: u8) -> Timing {
+        Timing {
+            interval: Interval::new(advbase, advskew),
+            dead_ratio,
+        }
+    }
+
+    /// What a legacy peer with its own skew, and the same advbase and ratio, waits.
+    fn legacy_master_down(advbase: u8, advskew: u8, ratio: u8) -> Duration {
+        let (base, skew, ratio) = (u64::from(advbase), u64::from(advskew), u64::from(ratio));
+        match base {
+            0 => skews_to_duration(ratio * skew.max(1)),
+            base => Duration::from_secs(ratio * base) + skews_to_duration(skew),
+        }
+    }
+
+    #[test]
+    fn a_backup_waits_the_ratio_times_advbase_plus_its_skew() {
+        // UCARP `carp.c:346`; the README's "three times the interval" is loose.
+        assert_eq!(timing(1, 0, 3).master_down(None), Duration::from_secs(3));
+        assert_eq!(
+            timing(1, 128, 3).master_down(None),
+            Duration::from_millis(3500)
+        );
+        assert_eq!(timing(2, 0, 5).master_down(None), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn advbase_zero_counts_in_skews() {
+        // OpenBSD `carp_setrun`.
+        assert_eq!(timing(0, 0, 3).master_down(None), skews_to_duration(3));
+        assert_eq!(timing(0, 10, 3).master_down(None), skews_to_duration(30));
+    }
+
+    #[test]
+    fn a_slow_masters_interval_is_respected() {
+        let backup = timing(1, 0, 3);
+        assert_eq!(
+            backup.master_down(Some(Interval::new(1, 128))),
+            Duration::from_millis(4500)
+        );
+        assert_eq!(
+            backup.master_down(Some(Interval::new(1, 0))),
+            Duration::from_secs(3)
+        );
+    }
+
+    #[test]
+    fn nobody_waits_for_a_bow_out() {
+        assert!(timing(1, 0, 3).will_time_out(Interval::BOW_OUT));
+        assert!(timing(84, 254, 3).will_time_out(Interval::BOW_OUT));
+        assert!(!timing(1, 0, 3).will_time_out(Interval::new(3, 0)));
+        assert!(timing(1, 0, 3).will_time_out(Interval::new(3, 1)));
+        assert!(
+            !timing(0, 1, 3).will_time_out(Interval::new(3, 1)),
+            "OpenBSD: not for advbase 0"
+        );
+    }
+
+    #[test]
+    fn the_lease_ends_before_any_peer_of_any_skew_takes_over() {
+        for advbase in 0..=255 {
+            for ratio in [1, 2, 3, 10, 255] {
+                for advskew in 0..=Interval::MAX_ADVSKEW {
+                    let lease = timing(advbase, advskew, ratio).lease();
+                    assert!(lease > Duration::ZERO);
+                    for peer_skew in [0, 1, 2, 100, 254] {
+                        let vipd = timing(advbase, peer_skew, ratio)
+                            .master_down(Some(Interval::new(advbase, advskew)));
+                        let legacy = legacy_master_down(advbase, peer_skew, ratio);
+                        let case = (advbase, advskew, ratio, peer_skew);
+                        assert!(lease < vipd.min(legacy), "{case:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_lease_outlasts_the_interval_wherever_the_protocol_leaves_room() {
+        for advbase in 1..=255 {
+            for advskew in 0..=Interval::MAX_ADVSKEW {
+                assert!(!timing(advbase, advskew, 3).has_gaps());
+            }
+        }
+        assert!(!timing(0, 1, 3).has_gaps());
+        assert!(
+            timing(1, 0, 1).has_gaps(),
+            "no room: a backup waits as long as the interval"
+        );
+        assert!(timing(0, 10, 3).has_gaps());
+    }
+}

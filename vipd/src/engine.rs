@@ -1,0 +1,378 @@
+//! What this host does with its roles: the groups, the order of effects,
+//! leases, announcements, and what follows when an effect fails.
+//!
+//! The contract, as in quinn-proto and str0m: [`Engine::handle`] changes the
+//! state once, then [`Engine::poll_output`] is drained and each output
+//! performed in its order, then nothing happens until [`Engine::poll_timeout`].
+//! What an output came to (`Sent`, `Placed`, `Failed`) is an input of its own,
+//! handed in while draining.
+//!
+//! Frames in, frames out: the engine reads and writes real bytes, so whatever
+//! drives it, a daemon or a simulator, exercises the codec, the digest and the
+//! announcements too. It knows no file, socket, map or clock.
+//!
+//! **Order.** Taking over: advert, so that an old master that is still alive
+//! falls silent; then the addresses; then the lease in the map; then the
+//! announcements. Giving up: the map first, then the bow-out, then the
+//! addresses.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+
+use crate::carp::packet::Source;
+use crate::carp::{Advertisement, DecodeError, Interval, Reason, Vhid};
+use crate::mac::MacAddr;
+use crate::time::{Duration, Instant};
+
+mod announce;
+mod config;
+mod episode;
+mod group;
+
+pub use config::{Config, GroupConfig, Placement};
+pub use group::{GroupCounters, GroupView};
+
+use group::Group;
+
+/// An interface, by its place in [`Config::interfaces`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InterfaceId(pub u16);
+
+/// A group, by its place in [`Config::groups`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupId(pub u32);
+
+/// What an interface is like now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Whether frames can be sent and received, as far as the host knows.
+    pub up: bool,
+    pub mac: MacAddr,
+    /// The host's own address there, if it has one.
+    pub address: Option<Ipv4Addr>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// An IPv4 datagram of protocol 112 was heard, from its first byte on.
+    Datagram {
+        interface: InterfaceId,
+        bytes: &'a [u8],
+    },
+    /// The moment that `poll_timeout` named is here. Everything that waits in
+    /// the sockets has been handed in before.
+    Deadline,
+    /// The interface is like this, from now on.
+    Link { interface: InterfaceId, link: Link },
+    /// The group's advert went out; `at` is from just before it was sent.
+    Sent { group: GroupId, at: Instant },
+    /// An effect of this group was not achieved.
+    Failed { group: GroupId, effect: Effect },
+    /// The group's addresses are where they belong.
+    Placed { group: GroupId },
+    /// Somebody took an address away from the interface.
+    AddressLost {
+        interface: InterfaceId,
+        address: Ipv4Addr,
+    },
+    /// Another host claimed one of the group's addresses by ARP.
+    Conflict {
+        group: GroupId,
+        mac: MacAddr,
+        address: Ipv4Addr,
+    },
+    /// The operator wants others to be master, of one group or of all.
+    StepDown { group: Option<GroupId> },
+    /// The daemon ends. Drain, and it has ended well.
+    Shutdown,
+}
+
+/// An effect whose failure breaks a promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// An advert was not sent.
+    Send,
+    /// The lease was not written.
+    Map,
+    /// The addresses were not placed.
+    Address,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Put the frame on the wire. For [`Purpose::Advert`] the engine must be
+    /// told `Sent` or `Failed` before the next output is taken; the failure of
+    /// others is of no consequence.
+    Transmit {
+        interface: InterfaceId,
+        group: GroupId,
+        purpose: Purpose,
+        frame: Vec<u8>,
+    },
+    /// Answer for the group with this MAC until then. `Failed` if it could not
+    /// be written.
+    Lease {
+        interface: InterfaceId,
+        group: GroupId,
+        vhid: Vhid,
+        owner: MacAddr,
+        until: Instant,
+    },
+    /// Answer for the group no more. If it cannot be written, the lease ends by
+    /// itself.
+    Silence {
+        interface: InterfaceId,
+        group: GroupId,
+    },
+    /// Put the group's addresses on the interface; comes back as `Placed` or
+    /// `Failed`, now or later.
+    PlaceAddresses {
+        interface: InterfaceId,
+        group: GroupId,
+    },
+    /// Take them off.
+    RemoveAddresses {
+        interface: InterfaceId,
+        group: GroupId,
+    },
+    /// Tell the operator.
+    Log(Event),
+}
+
+/// Why a frame is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// "I am master", which the lease stands on.
+    Advert,
+    /// "I was master, take over."
+    BowOut,
+    /// "I was master and yield to you": makes the winner announce itself.
+    Farewell,
+    /// Gratuitous ARP.
+    Announce,
+}
+
+/// What an operator should hear of. Repetitions are held back: once per episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Changed {
+        group: GroupId,
+        transition: crate::carp::Transition,
+    },
+    /// Adverts with this vhid do not verify: another password or address set.
+    BadDigest { group: GroupId, from: Ipv4Addr },
+    /// Adverts that this host sent came back to it.
+    Looped { group: GroupId },
+    /// A host with our own source address takes part.
+    SameSource { group: GroupId, address: Ipv4Addr },
+    /// A peer has the same rank.
+    EqualTimers { group: GroupId, peer: Ipv4Addr },
+    /// A less preferred host claims to be master.
+    Challenged { group: GroupId, from: Ipv4Addr },
+    /// Another host claims an address by ARP.
+    Conflict {
+        group: GroupId,
+        mac: MacAddr,
+        address: Ipv4Addr,
+    },
+    /// Somebody removed an address; it is put back.
+    AddressLost { group: GroupId, address: Ipv4Addr },
+    /// Adverts fail to be sent.
+    SendFailed { group: GroupId },
+}
+
+/// Packets of protocol 112 that no group took, by interface.
+pub type Rejected = BTreeMap<Rejection, u64>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rejection {
+    Decode(DecodeError),
+    UnknownVhid,
+}
+
+struct Interface {
+    link: Option<Link>,
+    rejected: Rejected,
+}
+
+/// All groups of this host.
+pub struct Engine {
+    interfaces: Vec<Interface>,
+    groups: Vec<Group>,
+    outputs: VecDeque<Output>,
+    has_ended: bool,
+}
+
+impl Engine {
+    /// `seed` must differ from start to start and from host to host: the
+    /// adverts' counters begin there. No group takes part before its
+    /// interface's first `Input::Link`.
+    pub fn new(config: Config, seed: u64) -> Self {
+        let interfaces = config
+            .interfaces
+            .iter()
+            .map(|_| Interface {
+                link: None,
+                rejected: Rejected::new(),
+            })
+            .collect();
+        let groups = config
+            .groups
+            .into_iter()
+            .zip(0..)
+            .map(|(group, index)| Group::new(GroupId(index), group, mix(seed, index)))
+            .collect();
+        Self {
+            interfaces,
+            groups,
+            outputs: VecDeque::new(),
+            has_ended: false,
+        }
+    }
+
+    /// Something happened. Drain [`Engine::poll_output`] afterwards.
+    pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        let out = &mut self.outputs;
+        match input {
+            Input::Datagram { interface, bytes } => self.handle_datagram(interface, bytes, now),
+            Input::Deadline => {
+                for group in &mut self.groups {
+                    group.handle_deadline(now, out);
+                }
+            }
+            Input::Link { interface, link } => self.handle_link(interface, link, now),
+            Input::Sent { group, at } => {
+                self.with(group, |group, out| group.handle_sent(at, now, out))
+            }
+            Input::Failed { group, effect } => {
+                self.with(group, |group, out| group.handle_failure(effect, now, out));
+            }
+            Input::Placed { group } => self.with(group, |group, out| group.handle_placed(now, out)),
+            Input::AddressLost { interface, address } => {
+                for group in self
+                    .groups
+                    .iter_mut()
+                    .filter(|group| group.interface() == interface)
+                {
+                    group.handle_address_lost(address, now, out);
+                }
+            }
+            Input::Conflict {
+                group,
+                mac,
+                address,
+            } => {
+                self.with(group, |group, out| {
+                    group.handle_conflict(mac, address, now, out)
+                });
+            }
+            Input::StepDown { group } => {
+                for member in &mut self.groups {
+                    if group.is_none_or(|wanted| wanted == member.id()) {
+                        member.step_down(now, out);
+                    }
+                }
+            }
+            Input::Shutdown => {
+                self.has_ended = true;
+                for group in &mut self.groups {
+                    group.halt(Reason::Shutdown, now, out);
+                }
+            }
+        }
+    }
+
+    /// What to do next; `None` when everything is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to hand in `Input::Deadline`, if nothing happens before. A moment
+    /// in the past means at once.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        debug_assert!(self.outputs.is_empty(), "drain the outputs before sleeping");
+        self.groups.iter().filter_map(Group::poll_timeout).min()
+    }
+
+    pub fn groups(&self) -> impl Iterator<Item = GroupView<'_>> {
+        self.groups.iter().map(Group::view)
+    }
+
+    pub fn group(&self, id: GroupId) -> Option<GroupView<'_>> {
+        self.groups.get(id.0 as usize).map(Group::view)
+    }
+
+    pub fn link(&self, id: InterfaceId) -> Option<Link> {
+        self.interfaces
+            .get(usize::from(id.0))
+            .and_then(|interface| interface.link)
+    }
+
+    pub fn rejected(&self, id: InterfaceId) -> Option<&Rejected> {
+        self.interfaces
+            .get(usize::from(id.0))
+            .map(|interface| &interface.rejected)
+    }
+
+    fn with(&mut self, id: GroupId, act: impl FnOnce(&mut Group, &mut VecDeque<Output>)) {
+        if let Some(group) = self.groups.get_mut(id.0 as usize) {
+            act(group, &mut self.outputs);
+        }
+    }
+
+    fn handle_datagram(&mut self, id: InterfaceId, bytes: &[u8], now: Instant) {
+        let Some(interface) = self.interfaces.get_mut(usize::from(id.0)) else {
+            return;
+        };
+        let rejection = match Advertisement::parse(bytes) {
+            Err(error) => Rejection::Decode(error),
+            Ok((from, advert)) => {
+                let of_vhid =
+                    |group: &&mut Group| group.interface() == id && group.vhid() == advert.vhid;
+                match self.groups.iter_mut().find(of_vhid) {
+                    Some(group) => {
+                        return group.handle_advert(from, &advert, now, &mut self.outputs);
+                    }
+                    None => Rejection::UnknownVhid,
+                }
+            }
+        };
+        *interface.rejected.entry(rejection).or_default() += 1;
+    }
+
+    fn handle_link(&mut self, id: InterfaceId, link: Link, now: Instant) {
+        let Some(interface) = self.interfaces.get_mut(usize::from(id.0)) else {
+            return;
+        };
+        let is_first = interface.link.is_none();
+        interface.link = Some(link);
+        if self.has_ended {
+            return;
+        }
+        let reason = if is_first {
+            Reason::Start
+        } else {
+            Reason::LinkUp
+        };
+        for group in self
+            .groups
+            .iter_mut()
+            .filter(|group| group.interface() == id)
+        {
+            group.handle_link(link, reason, now, &mut self.outputs);
+        }
+    }
+}
+
+/// A different well-mixed number for each group (the finaliser of SplitMix64).
+fn mix(seed: u64, index: u32) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(index) + 1));
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+#[cfg(test)]
+mod tests;

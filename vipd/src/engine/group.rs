@@ -1,0 +1,597 @@
+//! One group: an election, and what this host does with its outcome.
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+
+use vipd_common::arp::ArpFrame;
+
+use super::announce::Schedule;
+use super::episode::{Episodes, Kind};
+use super::{
+    Advertisement, Duration, Effect, Event, GroupConfig, GroupId, Instant, InterfaceId, Interval,
+    Link, MacAddr, Output, Placement, Purpose, Reason, Source, Vhid,
+};
+use crate::carp::{Authenticator, Election, Outcome, Peer, Role, Transition, election};
+
+/// How often a bow-out is sent: it may be lost, and nobody asks for it again.
+const BOW_OUTS: u8 = 2;
+
+/// Least time between two adverts that others provoke.
+const MIN_PROVOKED_GAP: Duration = Duration::from_millis(100);
+
+/// What happened to a group since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupCounters {
+    /// Adverts that went out, farewells and bow-outs included.
+    pub adverts_sent: u64,
+    /// Adverts of others that verified.
+    pub adverts_received: u64,
+    /// Adverts with our vhid whose digest does not verify.
+    pub bad_digest: u64,
+    /// Our own adverts, come back.
+    pub looped: u64,
+    /// Adverts that could not be sent.
+    pub send_errors: u64,
+    /// Leases that could not be written.
+    pub map_errors: u64,
+    /// Times the addresses could not be placed.
+    pub address_errors: u64,
+    /// Addresses that somebody removed.
+    pub addresses_lost: u64,
+    /// Gratuitous ARP frames.
+    pub announcements: u64,
+    /// Claims of our addresses by other hosts' ARP.
+    pub conflicts: u64,
+    /// Adverts of less preferred hosts heard as a master.
+    pub challenges: u64,
+    /// Changes of role.
+    pub transitions: u64,
+}
+
+/// How far this host has got with its claim to the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The first advert has not gone out.
+    Advertising,
+    /// The addresses are being put on the interface.
+    Placing,
+    /// The lease is in the map.
+    Answering,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claim {
+    stage: Stage,
+    /// Until when this host may answer.
+    lease_until: Instant,
+    /// When this host must admit that it is not master any more.
+    lapses_at: Instant,
+    /// What is logged once the claim stands.
+    transition: Transition,
+}
+
+/// What can be seen of a group.
+#[derive(Clone, Copy)]
+pub struct GroupView<'a> {
+    pub id: GroupId,
+    pub config: &'a GroupConfig,
+    pub role: Role,
+    /// The last change of role, and why.
+    pub since: Option<(Instant, Reason)>,
+    /// Set while this host answers.
+    pub lease: Option<(MacAddr, Instant)>,
+    /// The master, as far as known; this host itself, if it is.
+    pub master: Option<Peer>,
+    pub is_demoted: bool,
+    pub counters: &'a GroupCounters,
+}
+
+pub(super) struct Group {
+    id: GroupId,
+    config: GroupConfig,
+    auth: Authenticator,
+    election: Election,
+    link: Option<Link>,
+    claim: Option<Claim>,
+    announcements: Schedule,
+    /// Counter of the first advert and of the next one.
+    first_counter: u64,
+    next_counter: u64,
+    last_provoked: Option<Instant>,
+    since: Option<(Instant, Reason)>,
+    episodes: Episodes,
+    counters: GroupCounters,
+}
+
+impl Group {
+    pub(super) fn new(id: GroupId, config: GroupConfig, seed: u64) -> Self {
+        let auth = Authenticator::new(&config.key, config.vhid, &config.addresses());
+        let election = Election::new(election::Config {
+            timing: config.timing,
+            preempt: config.preempt,
+            address: config.source.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        });
+        Self {
+            id,
+            config,
+            auth,
+            election,
+            link: None,
+            claim: None,
+            announcements: Schedule::default(),
+            first_counter: seed,
+            next_counter: seed,
+            last_provoked: None,
+            since: None,
+            episodes: Episodes::default(),
+            counters: GroupCounters::default(),
+        }
+    }
+
+    pub(super) fn handle_advert(
+        &mut self,
+        from: Ipv4Addr,
+        advert: &Advertisement,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        if !self.auth.verify(advert.counter, &advert.digest) {
+            self.counters.bad_digest += 1;
+            self.log_once(
+                Kind::BadDigest,
+                Event::BadDigest {
+                    group: self.id,
+                    from,
+                },
+                now,
+                out,
+            );
+            return;
+        }
+        if Some(from) == self.source_address() {
+            // Legacy peers adopt our counter, so it proves nothing without the
+            // address (UCARP `carp.c:534`).
+            if self.is_own_counter(advert.counter) {
+                self.counters.looped += 1;
+                self.log_once(Kind::Looped, Event::Looped { group: self.id }, now, out);
+                return;
+            }
+            let event = Event::SameSource {
+                group: self.id,
+                address: from,
+            };
+            self.log_once(Kind::SameSource, event, now, out);
+        }
+        self.counters.adverts_received += 1;
+        if advert.interval.ties_with(self.config.timing.interval) {
+            let event = Event::EqualTimers {
+                group: self.id,
+                peer: from,
+            };
+            self.log_once(Kind::EqualTimers, event, now, out);
+        }
+        let peer = Peer {
+            address: from,
+            interval: advert.interval,
+        };
+        let outcome = self.election.advert(peer, now);
+        if outcome == Outcome::Challenged && advert.interval != Interval::BOW_OUT {
+            let event = Event::Challenged {
+                group: self.id,
+                from,
+            };
+            self.log_once(Kind::Challenged, event, now, out);
+        }
+        self.follow(outcome, now, out);
+    }
+
+    pub(super) fn handle_deadline(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        let outcome = match self.claim {
+            Some(claim) if now >= claim.lapses_at => self.election.lapse(Reason::LeaseExpired, now),
+            _ => self.election.deadline(now),
+        };
+        self.follow(outcome, now, out);
+        self.announce_if_due(now, out);
+    }
+
+    pub(super) fn handle_link(
+        &mut self,
+        link: Link,
+        reason: Reason,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        let mac_changed = self.link.is_some_and(|old| old.mac != link.mac);
+        // An address that is taken away is not forgotten: adverts need one.
+        let address = link.address.or(self.link.and_then(|old| old.address));
+        self.link = Some(Link { address, ..link });
+        let Some(source) = self.source_address() else {
+            return self.halt(Reason::LinkDown, now, out);
+        };
+        self.election.set_address(source);
+        if !link.up {
+            return self.halt(Reason::LinkDown, now, out);
+        }
+        if self.election.role() == Role::Init {
+            // The map may hold anything after a restart.
+            out.push_back(Output::Silence {
+                interface: self.interface(),
+                group: self.id,
+            });
+            if self.config.placement == Placement::Interface {
+                out.push_back(Output::RemoveAddresses {
+                    interface: self.interface(),
+                    group: self.id,
+                });
+            }
+            let outcome = self.election.start(reason, now);
+            self.follow(outcome, now, out);
+        } else if mac_changed && self.is_answering() {
+            self.write_lease(out);
+            self.announcements.begin(now);
+            self.announce_if_due(now, out);
+        }
+    }
+
+    /// The advert went out: the lease begins, or goes on.
+    pub(super) fn handle_sent(&mut self, at: Instant, now: Instant, out: &mut VecDeque<Output>) {
+        self.counters.adverts_sent += 1;
+        self.election.sent();
+        let Some(claim) = &mut self.claim else { return };
+        claim.lease_until = at + self.config.timing.lease();
+        claim.lapses_at = at + self.config.timing.lapse();
+        match (claim.stage, self.config.placement) {
+            (Stage::Advertising, Placement::Interface) => {
+                claim.stage = Stage::Placing;
+                out.push_back(Output::PlaceAddresses {
+                    interface: self.config.interface,
+                    group: self.id,
+                });
+            }
+            (Stage::Advertising, Placement::Loopback | Placement::None) => self.grant(now, out),
+            (Stage::Placing, _) => {}
+            (Stage::Answering, _) => self.write_lease(out),
+        }
+    }
+
+    pub(super) fn handle_placed(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if self
+            .claim
+            .is_some_and(|claim| claim.stage == Stage::Placing)
+        {
+            self.grant(now, out);
+        }
+    }
+
+    pub(super) fn handle_failure(
+        &mut self,
+        effect: Effect,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        let reason = match effect {
+            Effect::Send => {
+                // The lease is not renewed, so it ends by itself if this goes on.
+                self.counters.send_errors += 1;
+                self.election.send_failed();
+                let event = Event::SendFailed { group: self.id };
+                return self.log_once(Kind::SendFailed, event, now, out);
+            }
+            Effect::Map => {
+                self.counters.map_errors += 1;
+                Reason::MapFault
+            }
+            Effect::Address => {
+                self.counters.address_errors += 1;
+                Reason::AddressFault
+            }
+        };
+        let outcome = self.election.lapse(reason, now);
+        self.follow(outcome, now, out);
+    }
+
+    pub(super) fn handle_address_lost(
+        &mut self,
+        address: Ipv4Addr,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        if self.config.placement != Placement::Interface
+            || !self.is_answering()
+            || !self.config.vips.contains(&address)
+        {
+            return;
+        }
+        self.counters.addresses_lost += 1;
+        let event = Event::AddressLost {
+            group: self.id,
+            address,
+        };
+        self.log_once(Kind::AddressLost, event, now, out);
+        out.push_back(Output::PlaceAddresses {
+            interface: self.interface(),
+            group: self.id,
+        });
+    }
+
+    pub(super) fn handle_conflict(
+        &mut self,
+        mac: MacAddr,
+        address: Ipv4Addr,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        self.counters.conflicts += 1;
+        let event = Event::Conflict {
+            group: self.id,
+            mac,
+            address,
+        };
+        self.log_once(Kind::Conflict, event, now, out);
+        if self.is_answering() {
+            self.announcements.provoke(now);
+            self.announce_if_due(now, out);
+        }
+    }
+
+    pub(super) fn step_down(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        let outcome = self.election.step_down(now);
+        self.follow(outcome, now, out);
+    }
+
+    pub(super) fn halt(&mut self, reason: Reason, now: Instant, out: &mut VecDeque<Output>) {
+        let outcome = self.election.halt(reason);
+        self.follow(outcome, now, out);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [
+            self.election.poll_timeout(),
+            self.claim.map(|claim| claim.lapses_at),
+            self.announcements.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    pub(super) fn view(&self) -> GroupView<'_> {
+        let own = self.source_address().map(|address| Peer {
+            address,
+            interval: self.election.advertised_interval(),
+        });
+        GroupView {
+            id: self.id,
+            config: &self.config,
+            role: self.election.role(),
+            since: self.since,
+            lease: match (self.claim, self.link) {
+                (Some(claim), Some(link)) if claim.stage == Stage::Answering => {
+                    Some((link.mac, claim.lease_until))
+                }
+                _ => None,
+            },
+            master: match self.election.role() {
+                Role::Master => own,
+                Role::Init | Role::Backup => self.election.master(),
+            },
+            is_demoted: self.election.is_demoted(),
+            counters: &self.counters,
+        }
+    }
+
+    pub(super) fn id(&self) -> GroupId {
+        self.id
+    }
+
+    pub(super) fn interface(&self) -> InterfaceId {
+        self.config.interface
+    }
+
+    pub(super) fn vhid(&self) -> Vhid {
+        self.config.vhid
+    }
+
+    /// Turns what the election says into effects.
+    fn follow(&mut self, outcome: Outcome, now: Instant, out: &mut VecDeque<Output>) {
+        match outcome {
+            Outcome::Nothing => {}
+            Outcome::Advertise => self.advertise(out),
+            Outcome::Challenged => self.answer_challenge(now, out),
+            Outcome::Changed(transition) => {
+                self.since = Some((now, transition.reason));
+                self.counters.transitions += 1;
+                match (transition.from, transition.to) {
+                    (_, Role::Master) => self.claim(transition, now, out),
+                    (Role::Master, _) => self.give_up(transition, out),
+                    (_, Role::Init | Role::Backup) => self.log_change(transition, out),
+                }
+            }
+        }
+    }
+
+    /// The election is won. The first step is the advert; the others follow
+    /// when it has gone out.
+    fn claim(&mut self, transition: Transition, now: Instant, out: &mut VecDeque<Output>) {
+        self.claim = Some(Claim {
+            stage: Stage::Advertising,
+            lease_until: now,
+            lapses_at: now + self.config.timing.lapse(),
+            transition,
+        });
+        self.advertise(out);
+    }
+
+    /// The last step of taking over.
+    fn grant(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        let Some(claim) = &mut self.claim else { return };
+        claim.stage = Stage::Answering;
+        let transition = claim.transition;
+        self.write_lease(out);
+        self.announcements.begin(now);
+        self.announce_if_due(now, out);
+        self.log_change(transition, out);
+    }
+
+    /// Mastership is lost: first of all the kernel must fall silent.
+    fn give_up(&mut self, transition: Transition, out: &mut VecDeque<Output>) {
+        // What was about to be done for the claim must not happen any more.
+        let id = self.id;
+        out.retain(|output| {
+            !matches!(
+                output,
+                Output::Transmit { group, .. } | Output::Lease { group, .. }
+                    | Output::PlaceAddresses { group, .. } if *group == id
+            )
+        });
+        out.push_back(Output::Silence {
+            interface: self.interface(),
+            group: self.id,
+        });
+        self.announcements.stop();
+        let claim = self.claim.take();
+
+        match transition.reason {
+            Reason::BetterMaster | Reason::TieLost => {
+                let interval = self.config.timing.interval.farewell();
+                self.transmit(interval, Purpose::Farewell, out);
+            }
+            Reason::StepDown | Reason::MapFault | Reason::AddressFault | Reason::Shutdown => {
+                for _ in 0..BOW_OUTS {
+                    self.transmit(Interval::BOW_OUT, Purpose::BowOut, out);
+                }
+            }
+            // No frame would get out, or none may be sent: whoever slept
+            // through its lease has nothing to give away.
+            Reason::LinkDown | Reason::LeaseExpired => {}
+            // These make masters, they do not end them.
+            Reason::Start
+            | Reason::LinkUp
+            | Reason::MasterTimeout
+            | Reason::MasterResigned
+            | Reason::MasterTooSlow
+            | Reason::Preempt => {}
+        }
+
+        if self.config.placement == Placement::Interface
+            && claim.is_some_and(|claim| claim.stage != Stage::Advertising)
+        {
+            out.push_back(Output::RemoveAddresses {
+                interface: self.interface(),
+                group: self.id,
+            });
+        }
+        if let Some(claim) = claim.filter(|claim| claim.stage != Stage::Answering) {
+            self.log_change(claim.transition, out);
+        }
+        self.log_change(transition, out);
+    }
+
+    fn answer_challenge(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.counters.challenges += 1;
+        if self
+            .last_provoked
+            .is_none_or(|last| now.since(last) >= MIN_PROVOKED_GAP)
+        {
+            self.last_provoked = Some(now);
+            self.advertise(out);
+        }
+        if self.is_answering() {
+            self.announcements.provoke(now);
+            self.announce_if_due(now, out);
+        }
+    }
+
+    fn advertise(&mut self, out: &mut VecDeque<Output>) {
+        self.transmit(self.election.advertised_interval(), Purpose::Advert, out);
+    }
+
+    fn transmit(&mut self, interval: Interval, purpose: Purpose, out: &mut VecDeque<Output>) {
+        let (Some(link), Some(address)) = (self.link, self.source_address()) else {
+            return;
+        };
+        let counter = self.next_counter;
+        self.next_counter = counter.wrapping_add(1);
+        let advert = Advertisement {
+            vhid: self.config.vhid,
+            interval,
+            demote: 0,
+            counter,
+            digest: self.auth.sign(counter),
+        };
+        let source = Source {
+            mac: link.mac.0,
+            address,
+        };
+        out.push_back(Output::Transmit {
+            interface: self.interface(),
+            group: self.id,
+            purpose,
+            frame: advert.emit_frame(source, counter as u16).to_vec(),
+        });
+    }
+
+    fn write_lease(&self, out: &mut VecDeque<Output>) {
+        let (Some(claim), Some(link)) = (self.claim, self.link) else {
+            return;
+        };
+        out.push_back(Output::Lease {
+            interface: self.interface(),
+            group: self.id,
+            vhid: self.config.vhid,
+            owner: link.mac,
+            until: claim.lease_until,
+        });
+    }
+
+    fn announce_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        let Some(link) = self.link else { return };
+        if !self.is_answering() || !self.announcements.take(now) {
+            return;
+        }
+        for vip in &self.config.vips {
+            // Some hosts take one form only, some switches and clients the other.
+            for frame in [
+                ArpFrame::announce_request(link.mac.0, vip.octets()),
+                ArpFrame::announce_reply(link.mac.0, vip.octets()),
+            ] {
+                self.counters.announcements += 1;
+                out.push_back(Output::Transmit {
+                    interface: self.config.interface,
+                    group: self.id,
+                    purpose: Purpose::Announce,
+                    frame: frame.to_bytes().to_vec(),
+                });
+            }
+        }
+    }
+
+    fn is_answering(&self) -> bool {
+        self.claim
+            .is_some_and(|claim| claim.stage == Stage::Answering)
+    }
+
+    fn source_address(&self) -> Option<Ipv4Addr> {
+        self.config
+            .source
+            .or(self.link.and_then(|link| link.address))
+    }
+
+    fn is_own_counter(&self, counter: u64) -> bool {
+        let sent = self.next_counter.wrapping_sub(self.first_counter);
+        counter.wrapping_sub(self.first_counter) < sent
+    }
+
+    fn log_change(&self, transition: Transition, out: &mut VecDeque<Output>) {
+        out.push_back(Output::Log(Event::Changed {
+            group: self.id,
+            transition,
+        }));
+    }
+
+    fn log_once(&mut self, kind: Kind, event: Event, now: Instant, out: &mut VecDeque<Output>) {
+        if self.episodes.begins(kind, now) {
+            out.push_back(Output::Log(event));
+        }
+    }
+}
