@@ -2,3 +2,5 @@
 //! and knows neither the engine, nor CARP, nor its neighbours; the daemon is
 //! the only translator between them.
 
+/// Raw and packet sockets: advertisements in, frames out.
+pub mod packet_socket;
