@@ -4,3 +4,9 @@
 
 /// Raw and packet sockets: advertisements in, frames out.
 pub mod packet_socket;
+
+/// Links and addresses: what they are, when they change, changing them.
+pub mod netlink;
+
+/// Settings of an interface under `/proc/sys`.
+pub mod sysctl;
