@@ -10,3 +10,6 @@ pub mod netlink;
 
 /// Settings of an interface under `/proc/sys`.
 pub mod sysctl;
+
+/// The control socket, both ends.
+pub mod control;
