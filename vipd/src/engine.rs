@@ -193,6 +193,7 @@ pub enum Rejection {
 }
 
 struct Interface {
+    name: String,
     link: Option<Link>,
     rejected: Rejected,
 }
@@ -212,8 +213,9 @@ impl Engine {
     pub fn new(config: Config, seed: u64) -> Self {
         let interfaces = config
             .interfaces
-            .iter()
-            .map(|_| Interface {
+            .into_iter()
+            .map(|name| Interface {
+                name,
                 link: None,
                 rejected: Rejected::new(),
             })
@@ -302,6 +304,13 @@ impl Engine {
 
     pub fn group(&self, id: GroupId) -> Option<GroupView<'_>> {
         self.groups.get(id.0 as usize).map(Group::view)
+    }
+
+    /// As configured; empty for an id that is not.
+    pub fn interface_name(&self, id: InterfaceId) -> &str {
+        self.interfaces
+            .get(usize::from(id.0))
+            .map_or("", |interface| &interface.name)
     }
 
     pub fn link(&self, id: InterfaceId) -> Option<Link> {

@@ -1,4 +1,18 @@
 //! The host: sockets, maps, netlink. Each module takes and gives plain values
 //! and knows neither the engine, nor CARP, nor its neighbours; the daemon is
 //! the only translator between them.
+
+/// The responder: the XDP program and its maps.
 pub mod xdp;
+
+/// Raw and packet sockets: advertisements in, frames out.
+pub mod packet_socket;
+
+/// Links and addresses: what they are, when they change, changing them.
+pub mod netlink;
+
+/// Settings of an interface under `/proc/sys`.
+pub mod sysctl;
+
+/// The control socket, both ends.
+pub mod control;

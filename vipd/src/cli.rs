@@ -1,0 +1,280 @@
+//! The command line: what people type and what they read.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{Config, GroupFlags, Paths};
+use crate::daemon::{self, Daemon, preflight};
+use crate::engine::Placement;
+use crate::io::control::{self, ClientError};
+use crate::io::xdp::Mode;
+use crate::log;
+use crate::status::Status;
+
+mod table;
+
+/// How a program ends, as scripts see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Fine = 0,
+    Failed = 1,
+    /// Wrong usage or configuration; the host was not touched.
+    Usage = 2,
+    /// No daemon at the socket.
+    NoDaemon = 3,
+}
+
+/// Shares virtual IP addresses between hosts on a LAN: CARP elects the owner,
+/// XDP answers ARP for it.
+///
+/// Two hosts are enough. On each, with the same password file:
+///
+///   vipd run -i eth0 -v 42 -a 10.99.0.100 -o /etc/vipd/password
+///
+/// Give the preferred host -P and the others a larger advskew (-k 50, -k 100).
+/// `vipd status` tells who is master. Peers may be UCARP or a BSD.
+#[derive(Debug, Parser)]
+#[command(name = "vipd", version, verbatim_doc_comment)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Control socket
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "/run/vipd/vipd.sock"
+    )]
+    socket: PathBuf,
+    /// Directory for the pinned maps and links, on a BPF file system
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/sys/fs/bpf/vipd"
+    )]
+    bpffs: PathBuf,
+    /// Directory for what must survive a crash
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/var/lib/vipd"
+    )]
+    state_dir: PathBuf,
+    /// What to log: error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "info")]
+    log: LevelFilter,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon in the foreground, for one group
+    Run(RunArgs),
+    /// Show groups and interfaces of the running daemon
+    Status {
+        /// Only this group, by its name (eth0-42)
+        group: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// UCARP's letters and long names.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Interface on which the virtual addresses are answered
+    #[arg(short, long, value_name = "IF")]
+    interface: String,
+    /// Number of the virtual host, the same on all hosts: 1 to 255
+    #[arg(short, long, value_name = "VHID", value_parser = clap::value_parser!(u8).range(1..))]
+    vhid: u8,
+    /// Virtual addresses, the same on all hosts, with commas between
+    #[arg(
+        short,
+        long,
+        value_name = "VIP",
+        required = true,
+        value_delimiter = ','
+    )]
+    addr: Vec<Ipv4Addr>,
+    /// File whose first line is the password, 1 to 19 bytes, the same on all hosts
+    #[arg(short = 'o', long, value_name = "FILE")]
+    passfile: PathBuf,
+    /// This host's own address, the source of its adverts [default: the interface's first]
+    #[arg(short, long, value_name = "IP")]
+    srcip: Option<Ipv4Addr>,
+    /// Seconds between adverts, 0 to 255; 0 counts in advskew alone
+    #[arg(short = 'b', long, value_name = "SECONDS", default_value_t = crate::carp::DEFAULT_ADVBASE)]
+    advbase: u8,
+    /// 256ths of a second added to advbase, 0 to 254: the smaller, the more preferred
+    #[arg(short = 'k', long, value_name = "SKEW", default_value_t = 0,
+          value_parser = clap::value_parser!(u8).range(..=254))]
+    advskew: u8,
+    /// Intervals of silence after which the master is taken for dead, 1 to 255
+    #[arg(short = 'r', long, value_name = "RATIO", default_value_t = crate::carp::DEFAULT_DEAD_RATIO,
+          value_parser = clap::value_parser!(u8).range(1..))]
+    deadratio: u8,
+    /// Take over from a living master that is less preferred
+    #[arg(short = 'P', long)]
+    preempt: bool,
+    /// Where to put the virtual addresses
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t = AddressesArg::Interface)]
+    addresses: AddressesArg,
+    /// How to attach the responder
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = XdpModeArg::Auto)]
+    xdp_mode: XdpModeArg,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AddressesArg {
+    /// On the interface, while this host is master
+    Interface,
+    /// On lo, from start to stop
+    Loopback,
+    /// Nowhere: they are there already, or somebody else puts them there
+    None,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum XdpModeArg {
+    /// Native where replies are known to leave, else generic
+    Auto,
+    /// In the driver
+    Native,
+    /// In the kernel's network stack: slower, works everywhere
+    Generic,
+}
+
+/// Does what the command line says.
+pub fn run(cli: Cli) -> Exit {
+    match cli.verb {
+        Verb::Run(args) => run_daemon(&args, &cli.common),
+        Verb::Status { group, json } => show_status(&cli.common, group.as_deref(), json),
+    }
+}
+
+fn run_daemon(args: &RunArgs, common: &Common) -> Exit {
+    let paths = Paths {
+        socket: common.socket.clone(),
+        bpffs: common.bpffs.clone(),
+        state_dir: common.state_dir.clone(),
+    };
+    let config = match Config::from_flags(&args.to_flags()) {
+        Ok(config) => config,
+        Err(error) => return complain(&error, Exit::Usage),
+    };
+    let checked = match preflight::check(&config, &paths) {
+        Ok(checked) => checked,
+        Err(error) => return complain(&error, Exit::Usage),
+    };
+    let _log = match log::init(common.log) {
+        Ok(guard) => guard,
+        Err(error) => return complain(&error, Exit::Failed),
+    };
+    warn_of_gaps(&config);
+
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, Exit::Failed),
+    };
+    let ended = runtime.block_on(async {
+        let daemon = Daemon::start(config, &paths, checked).await?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+        daemon.run().await
+    });
+    match ended {
+        Ok(()) => Exit::Fine,
+        Err(error) => {
+            tracing::error!("{}", daemon::chain(&error));
+            Exit::Failed
+        }
+    }
+}
+
+/// Says which configurations leave no room for a lease without gaps.
+fn warn_of_gaps(config: &Config) {
+    for group in &config.engine.groups {
+        if group.timing.has_gaps() {
+            tracing::warn!(
+                group = group.name,
+                "with this advbase, advskew and deadratio a peer may take over before the next advert, so this host stops answering in between: use a larger deadratio"
+            );
+        }
+    }
+}
+
+fn show_status(common: &Common, group: Option<&str>, json: bool) -> Exit {
+    let parameters = match group {
+        Some(group) => serde_json::json!({ "group": group }),
+        None => serde_json::json!({}),
+    };
+    let answer = match control::call(&common.socket, "org.vipd.Status", parameters) {
+        Ok(answer) => answer,
+        Err(error @ ClientError::NoDaemon { .. }) => return complain(&error, Exit::NoDaemon),
+        Err(ClientError::Failed { error, .. }) if error == "org.vipd.NotFound" => {
+            let group = group.unwrap_or_default();
+            eprintln!("vipd: there is no group {group}; 'vipd status' lists those there are");
+            return Exit::Failed;
+        }
+        Err(error) => return complain(&error, Exit::Failed),
+    };
+    let text = if json {
+        format!("{answer}\n")
+    } else {
+        match serde_json::from_value::<Status>(answer) {
+            Ok(status) => table::render(&status),
+            Err(error) => return complain(&error, Exit::Failed),
+        }
+    };
+    // Whoever reads may have left: `vipd status | head -1`.
+    match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
+        Ok(()) => Exit::Fine,
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::Fine,
+        Err(error) => complain(&error, Exit::Failed),
+    }
+}
+
+fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    eprintln!("vipd: {}", daemon::chain(error));
+    exit
+}
+
+impl RunArgs {
+    fn to_flags(&self) -> GroupFlags {
+        GroupFlags {
+            interface: self.interface.clone(),
+            vhid: self.vhid,
+            vips: self.addr.clone(),
+            passfile: self.passfile.clone(),
+            source: self.srcip,
+            advbase: self.advbase,
+            advskew: self.advskew,
+            dead_ratio: self.deadratio,
+            preempt: self.preempt,
+            placement: match self.addresses {
+                AddressesArg::Interface => Placement::Interface,
+                AddressesArg::Loopback => Placement::Loopback,
+                AddressesArg::None => Placement::None,
+            },
+            xdp_mode: match self.xdp_mode {
+                XdpModeArg::Auto => Mode::Auto,
+                XdpModeArg::Native => Mode::Native,
+                XdpModeArg::Generic => Mode::Generic,
+            },
+        }
+    }
+}

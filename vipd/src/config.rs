@@ -1,0 +1,243 @@
+//! What an operator asks for, checked: the only place that may say "invalid".
+//! Everything past it believes.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use crate::carp::timers::Timing;
+use crate::carp::{Key, KeyError, Vhid};
+use crate::engine::{self, GroupConfig, InterfaceId, Placement};
+use crate::io::xdp;
+
+/// A whole configuration.
+pub struct Config {
+    pub engine: engine::Config,
+    /// How to attach the responder, for each of the engine's interfaces.
+    pub xdp_modes: Vec<xdp::Mode>,
+}
+
+/// Where the daemon keeps things on the host.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    pub socket: PathBuf,
+    pub bpffs: PathBuf,
+    pub state_dir: PathBuf,
+}
+
+/// One group, as flags describe it.
+#[derive(Clone, Debug)]
+pub struct GroupFlags {
+    pub interface: String,
+    pub vhid: u8,
+    pub vips: Vec<Ipv4Addr>,
+    pub passfile: PathBuf,
+    pub source: Option<Ipv4Addr>,
+    pub advbase: u8,
+    pub advskew: u8,
+    pub dead_ratio: u8,
+    pub preempt: bool,
+    pub placement: Placement,
+    pub xdp_mode: xdp::Mode,
+}
+
+/// What is wrong with it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("vhid 0 does not exist: it is 1 to 255")]
+    Vhid,
+    #[error("no virtual address is given (-a)")]
+    NoVip,
+    #[error("{0} is given twice as a virtual address (-a)")]
+    DuplicateVip(Ipv4Addr),
+    #[error("{0} cannot be a virtual address: it is {1}")]
+    UnusableVip(Ipv4Addr, &'static str),
+    #[error("the source address (-s) {0} is one of the virtual addresses (-a)")]
+    SourceIsVip(Ipv4Addr),
+    #[error("{0} cannot be a source address (-s): it is {1}")]
+    UnusableSource(Ipv4Addr, &'static str),
+    #[error("cannot read the password file {} (-o)", path.display())]
+    Passfile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the password file {} (-o) is of no use: {source}", path.display())]
+    Password { path: PathBuf, source: KeyError },
+}
+
+impl Config {
+    /// A configuration of one group, named after its interface and vhid.
+    pub fn from_flags(flags: &GroupFlags) -> Result<Self, ConfigError> {
+        let group = GroupConfig {
+            name: format!("{}-{}", flags.interface, flags.vhid),
+            interface: InterfaceId(0),
+            vhid: Vhid::new(flags.vhid).ok_or(ConfigError::Vhid)?,
+            vips: check_vips(&flags.vips)?,
+            source: check_source(flags.source, &flags.vips)?,
+            key: read_key(&flags.passfile)?,
+            timing: Timing {
+                interval: crate::carp::Interval::new(flags.advbase, flags.advskew),
+                dead_ratio: flags.dead_ratio,
+            },
+            preempt: flags.preempt,
+            placement: flags.placement,
+        };
+        Ok(Self {
+            engine: engine::Config {
+                interfaces: vec![flags.interface.clone()],
+                groups: vec![group],
+            },
+            xdp_modes: vec![flags.xdp_mode],
+        })
+    }
+}
+
+fn check_vips(vips: &[Ipv4Addr]) -> Result<Vec<Ipv4Addr>, ConfigError> {
+    if vips.is_empty() {
+        return Err(ConfigError::NoVip);
+    }
+    for (index, vip) in vips.iter().enumerate() {
+        if let Some(what) = why_unusable(*vip) {
+            return Err(ConfigError::UnusableVip(*vip, what));
+        }
+        if vips[..index].contains(vip) {
+            return Err(ConfigError::DuplicateVip(*vip));
+        }
+    }
+    Ok(vips.to_vec())
+}
+
+fn check_source(
+    source: Option<Ipv4Addr>,
+    vips: &[Ipv4Addr],
+) -> Result<Option<Ipv4Addr>, ConfigError> {
+    match source {
+        Some(source) if vips.contains(&source) => Err(ConfigError::SourceIsVip(source)),
+        Some(source) => match why_unusable(source) {
+            Some(what) => Err(ConfigError::UnusableSource(source, what)),
+            None => Ok(Some(source)),
+        },
+        None => Ok(None),
+    }
+}
+
+/// Addresses that no host on a LAN can have (RFC 6890).
+fn why_unusable(address: Ipv4Addr) -> Option<&'static str> {
+    if address.octets()[0] == 0 {
+        Some("no host's address (0.0.0.0/8)")
+    } else if address.is_loopback() {
+        Some("a loopback address (127.0.0.0/8)")
+    } else if address.octets()[0] >= 224 {
+        Some("a multicast, reserved or broadcast address (224.0.0.0 and above)")
+    } else {
+        None
+    }
+}
+
+fn read_key(path: &PathBuf) -> Result<Key, ConfigError> {
+    let content = std::fs::read(path)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|source| ConfigError::Passfile {
+            path: path.clone(),
+            source,
+        })?;
+    Key::from_passfile(&content).map_err(|source| ConfigError::Password {
+        path: path.clone(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn flags(passfile: &tempfile::NamedTempFile) -> GroupFlags {
+        GroupFlags {
+            interface: "eth0".to_owned(),
+            vhid: 42,
+            vips: vec![Ipv4Addr::new(10, 99, 0, 100)],
+            passfile: passfile.path().to_owned(),
+            source: None,
+            advbase: 1,
+            advskew: 0,
+            dead_ratio: 3,
+            preempt: false,
+            placement: Placement::Interface,
+            xdp_mode: xdp::Mode::Auto,
+        }
+    }
+
+    fn passfile(content: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content.as_bytes()).unwrap();
+        file
+    }
+
+    fn complaint(flags: &GroupFlags) -> String {
+        Config::from_flags(flags)
+            .err()
+            .expect("refused")
+            .to_string()
+    }
+
+    #[test]
+    fn a_group_from_flags_is_named_after_interface_and_vhid() {
+        let file = passfile("secret\n");
+        let config = Config::from_flags(&flags(&file)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.engine.groups[0].name, "eth0-42");
+    }
+
+    #[test]
+    fn every_refusal_names_the_value_and_what_is_wrong_with_it() {
+        let file = passfile("secret\n");
+        let good = flags(&file);
+        let vips = |vips: &[[u8; 4]]| GroupFlags {
+            vips: vips.iter().map(|octets| Ipv4Addr::from(*octets)).collect(),
+            ..good.clone()
+        };
+        let (empty, long) = (passfile(""), passfile("twenty-bytes-exactly"));
+        let with_file = |file: &tempfile::NamedTempFile| flags(file);
+        let cases = [
+            (
+                GroupFlags {
+                    vhid: 0,
+                    ..good.clone()
+                },
+                "1 to 255",
+            ),
+            (vips(&[]), "no virtual address"),
+            (
+                vips(&[[10, 0, 0, 1], [10, 0, 0, 1]]),
+                "10.0.0.1 is given twice",
+            ),
+            (vips(&[[0, 0, 0, 0]]), "0.0.0.0 cannot"),
+            (vips(&[[127, 0, 0, 1]]), "loopback"),
+            (vips(&[[224, 0, 0, 18]]), "multicast"),
+            (vips(&[[255, 255, 255, 255]]), "broadcast"),
+            (
+                GroupFlags {
+                    source: Some(Ipv4Addr::new(10, 99, 0, 100)),
+                    ..good.clone()
+                },
+                "is one of the virtual addresses",
+            ),
+            (
+                GroupFlags {
+                    passfile: "/nonexistent/pass".into(),
+                    ..good.clone()
+                },
+                "/nonexistent",
+            ),
+            (with_file(&empty), "empty"),
+            (with_file(&long), "20 bytes"),
+        ];
+        for (flags, expected) in cases {
+            let said = complaint(&flags);
+            assert!(
+                said.contains(expected),
+                "{said:?} does not say {expected:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,662 @@
+//! The daemon: the one loop in which what happens on the host becomes inputs of
+//! the engine, and the engine's outputs are performed. It is the only translator
+//! between `io` and `engine`, and the only reader of the clock.
+//!
+//! Nothing in the loop waits for anything but the next event: addresses change
+//! on netlink's thread, clients are served on the control socket's, log lines
+//! are written by the log's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Paths};
+use crate::engine::{
+    self, Effect, Engine, GroupId, Input, InterfaceId, Output, Placement, Purpose,
+};
+use crate::io::{control, netlink, packet_socket, sysctl, xdp};
+use crate::time::Instant;
+
+mod clock;
+mod loopback;
+mod port;
+pub mod preflight;
+mod report;
+
+use port::Port;
+pub use preflight::Checked;
+
+/// How long a stop waits for the kernel to take addresses off.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Datagrams read in a row before timers are looked at. Far more than queue up
+/// in any stall that a group survives, and a bound for those who flood.
+const DRAIN: usize = 4096;
+
+/// How long until an interface that could not be used is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why the daemon cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Preflight(#[from] preflight::Error),
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    #[error(transparent)]
+    Socket(#[from] packet_socket::Error),
+    #[error(transparent)]
+    Responder(#[from] xdp::Error),
+    #[error(transparent)]
+    Control(#[from] control::Error),
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::Error),
+    #[error("cannot keep the host's settings in {}", path.display())]
+    State {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "cannot take the address {address} that an earlier daemon left off {interface}: {reason}"
+    )]
+    Leftover {
+        interface: String,
+        address: Ipv4Addr,
+        reason: String,
+    },
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// The running daemon.
+pub struct Daemon {
+    engine: Engine,
+    ports: Vec<Port>,
+    netlink: netlink::Netlink,
+    events: mpsc::Receiver<netlink::Event>,
+    /// Kept open for as long as the daemon runs.
+    _control: control::Control,
+    requests: mpsc::Receiver<control::Request>,
+    signals: Signals,
+    loopback: loopback::Loopback,
+    /// Addresses that are being put on an interface.
+    placing: BTreeMap<GroupId, Placing>,
+    next_token: u64,
+    /// ARP claims of others that the engine has been told of.
+    conflicts: BTreeMap<GroupId, u64>,
+}
+
+/// A change of addresses under way.
+struct Placing {
+    tokens: BTreeSet<u64>,
+    has_failed: bool,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+/// What to do about a signal.
+enum Command {
+    Stop(&'static str),
+    Reload,
+    LogStatus,
+    StepDown,
+}
+
+impl Daemon {
+    /// Takes the interfaces. If that fails, the host is as it was.
+    pub async fn start(config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
+        let signals = Signals::new().map_err(Error::Signals)?;
+        let (control, requests) = control::Control::bind(&paths.socket)?;
+        let mut watched: Vec<&str> = config
+            .engine
+            .interfaces
+            .iter()
+            .map(String::as_str)
+            .collect();
+        watched.push(loopback::DEVICE);
+        let (netlink, events) = netlink::Netlink::spawn(&watched)?;
+
+        let ports = (0..)
+            .zip(&config.engine.interfaces)
+            .zip(&config.xdp_modes)
+            .map(|((id, name), mode)| {
+                let id = InterfaceId(id);
+                let members = (0..)
+                    .zip(&config.engine.groups)
+                    .filter(|(_, group)| group.interface == id)
+                    .map(|(index, group)| port::Member::new(GroupId(index), group))
+                    .collect();
+                Port::new(id, name.clone(), *mode, paths.bpffs.clone(), members)
+            })
+            .collect();
+        let loopback = loopback::Loopback::new(&config.engine, &paths.state_dir);
+
+        let mut daemon = Self {
+            engine: Engine::new(config.engine, clock::seed()),
+            ports,
+            netlink,
+            events,
+            _control: control,
+            requests,
+            signals,
+            loopback,
+            placing: BTreeMap::new(),
+            next_token: 0,
+            conflicts: BTreeMap::new(),
+        };
+        match daemon.take_host(checked).await {
+            Ok(()) => Ok(daemon),
+            Err(error) => {
+                daemon.leave_host().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs until a signal ends it, and leaves the host as it was.
+    pub async fn run(mut self) -> Result<(), Error> {
+        let signal = loop {
+            match self.wait().await {
+                Event::Command(Command::Stop(signal)) => break signal,
+                Event::Command(Command::Reload) => {
+                    info!("there is no configuration file to reload: flags need a restart");
+                }
+                Event::Command(Command::LogStatus) => report::log_status(&self.engine),
+                Event::Command(Command::StepDown) => {
+                    info!("stepping down, as SIGUSR2 asks");
+                    self.handle(Input::StepDown { group: None });
+                }
+                Event::Adverts => self.read_adverts(),
+                Event::Netlink(event) => self.handle_netlink(event),
+                Event::Request(request) => self.answer(request),
+                Event::Deadline => {}
+            }
+            self.fire_if_due();
+        };
+        info!(signal, "stopping");
+        self.handle(Input::Shutdown);
+        self.leave_host().await;
+        info!("stopped");
+        Ok(())
+    }
+
+    async fn take_host(&mut self, checked: Checked) -> Result<(), Error> {
+        self.remove_leftovers(&checked).await?;
+        for (port, link) in self.ports.iter_mut().zip(checked.links) {
+            port.open(link)?;
+            port.log_attached();
+        }
+        self.loopback.set_up()?;
+        self.place_on_loopback();
+        Ok(())
+    }
+
+    /// Gives back what [`Self::take_host`] took. Every step is tried.
+    async fn leave_host(mut self) {
+        for address in self.loopback.addresses().collect::<Vec<_>>() {
+            let token = self.token();
+            self.netlink
+                .remove_address(token, self.loopback.ifindex(), address, 32);
+        }
+        self.events.close();
+        if let Err(error) = self.netlink.shutdown(STOP_PATIENCE).await {
+            error!("{}", chain(&error));
+        }
+        for port in &mut self.ports {
+            port.close();
+        }
+        self.loopback.restore();
+    }
+
+    /// Addresses that a daemon left that was killed: as long as they are on the
+    /// interface, the kernel would answer for them whenever no responder is
+    /// attached.
+    async fn remove_leftovers(&mut self, checked: &Checked) -> Result<(), Error> {
+        let mut left = BTreeMap::new();
+        for (port, link) in self.ports.iter().zip(&checked.links) {
+            let vips = port.vips_placed_on_interface();
+            for (address, prefix_len) in &link.addresses {
+                if vips.contains(address) {
+                    left.insert(left.len() as u64, (link.clone(), *address, *prefix_len));
+                }
+            }
+        }
+        self.next_token = left.len() as u64;
+        for (token, (link, address, prefix_len)) in &left {
+            info!(interface = link.name, %address, "removing an address that an earlier daemon left");
+            self.netlink
+                .remove_address(*token, link.ifindex, *address, *prefix_len);
+        }
+        let mut early = Vec::new();
+        while !left.is_empty() {
+            match self.events.recv().await {
+                Some(netlink::Event::Done { token, result }) => {
+                    if let (Some((link, address, _)), Err(reason)) = (left.remove(&token), result) {
+                        return Err(Error::Leftover {
+                            interface: link.name,
+                            address,
+                            reason,
+                        });
+                    }
+                }
+                Some(event) => early.push(event),
+                None => break,
+            }
+        }
+        for event in early {
+            self.handle_netlink(event);
+        }
+        Ok(())
+    }
+
+    /// The next thing that happens. Signals come first, adverts before timers.
+    async fn wait(&mut self) -> Event {
+        let sleep = clock::until(self.next_deadline());
+        let ports = &self.ports;
+        let adverts = std::future::poll_fn(|context| {
+            let is_ready = |port: &Port| port.poll_readable(context);
+            if ports
+                .iter()
+                .map(is_ready)
+                .fold(false, |any, ready| any | ready)
+            {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        tokio::select! {
+            biased;
+            command = self.signals.next() => Event::Command(command),
+            () = adverts => Event::Adverts,
+            Some(event) = self.events.recv() => Event::Netlink(event),
+            () = sleep => Event::Deadline,
+            Some(request) = self.requests.recv() => Event::Request(request),
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let retry = self.ports.iter().filter_map(Port::retry_at).min();
+        [self.engine.poll_timeout(), retry]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Fires deadlines that have passed: after everything that waits has been
+    /// read, so that a host that slept hears first what it missed.
+    fn fire_if_due(&mut self) {
+        if self
+            .next_deadline()
+            .is_none_or(|deadline| clock::now() < deadline)
+        {
+            return;
+        }
+        while let Ok(event) = self.events.try_recv() {
+            self.handle_netlink(event);
+        }
+        self.read_adverts();
+        let now = clock::now();
+        if self
+            .engine
+            .poll_timeout()
+            .is_some_and(|deadline| deadline <= now)
+        {
+            self.handle(Input::Deadline);
+        }
+        for index in 0..self.ports.len() {
+            if self.ports[index].retry_at().is_some_and(|at| at <= now) {
+                self.reopen(index);
+            }
+        }
+    }
+
+    fn read_adverts(&mut self) {
+        // Larger than any advert; what is cut off of others is rejected anyway.
+        let mut buffer = [0; 2048];
+        for index in 0..self.ports.len() {
+            for _ in 0..DRAIN {
+                let Some(length) = self.ports[index].try_recv(&mut buffer) else {
+                    break;
+                };
+                let interface = self.ports[index].id();
+                self.handle(Input::Datagram {
+                    interface,
+                    bytes: &buffer[..length],
+                });
+            }
+        }
+    }
+
+    /// Hands one input to the engine, and does all that follows.
+    fn handle(&mut self, input: Input<'_>) {
+        self.engine.handle(input, clock::now());
+        while let Some(output) = self.engine.poll_output() {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Transmit {
+                interface,
+                group,
+                purpose,
+                frame,
+            } => {
+                self.transmit(interface, group, purpose, &frame);
+            }
+            Output::Lease {
+                interface,
+                group,
+                vhid,
+                owner,
+                until,
+            } => {
+                let port = &mut self.ports[usize::from(interface.0)];
+                if let Err(error) = port.set_group(group, owner.0, until.as_nanos(), vhid.value()) {
+                    error!("cannot answer for the group: {}", chain(&error));
+                    self.engine.handle(
+                        Input::Failed {
+                            group,
+                            effect: Effect::Map,
+                        },
+                        clock::now(),
+                    );
+                    return;
+                }
+                self.look_for_conflict(interface, group);
+            }
+            Output::Silence { interface, group } => {
+                if let Err(error) = self.ports[usize::from(interface.0)].silence(group) {
+                    error!(
+                        "cannot silence the group before its lease ends: {}",
+                        chain(&error)
+                    );
+                }
+            }
+            Output::PlaceAddresses { interface, group } => self.place(interface, group),
+            Output::RemoveAddresses { interface, group } => self.unplace(interface, group),
+            Output::Log(event) => report::log(&self.engine, event),
+        }
+    }
+
+    fn transmit(&mut self, interface: InterfaceId, group: GroupId, purpose: Purpose, frame: &[u8]) {
+        // From before the send: a lease may begin too early, never too late.
+        let at = clock::now();
+        let sent = self.ports[usize::from(interface.0)].send(frame);
+        match (purpose, sent) {
+            (Purpose::Advert, Ok(())) => {
+                self.engine.handle(Input::Sent { group, at }, clock::now())
+            }
+            (Purpose::Advert, Err(error)) => {
+                tracing::debug!("advert not sent: {}", chain(&error));
+                self.engine.handle(
+                    Input::Failed {
+                        group,
+                        effect: Effect::Send,
+                    },
+                    clock::now(),
+                );
+            }
+            (Purpose::BowOut | Purpose::Farewell | Purpose::Announce, Ok(())) => {}
+            (Purpose::BowOut | Purpose::Farewell | Purpose::Announce, Err(error)) => {
+                tracing::debug!(?purpose, "frame not sent: {}", chain(&error));
+            }
+        }
+    }
+
+    fn place(&mut self, interface: InterfaceId, group: GroupId) {
+        let port = &self.ports[usize::from(interface.0)];
+        let Some(ifindex) = port.ifindex() else {
+            let failed = Input::Failed {
+                group,
+                effect: Effect::Address,
+            };
+            return self.engine.handle(failed, clock::now());
+        };
+        let mut tokens = BTreeSet::new();
+        for vip in port.vips(group).to_vec() {
+            let token = self.token();
+            self.netlink.add_address(token, ifindex, vip, 32);
+            tokens.insert(token);
+        }
+        self.placing.insert(
+            group,
+            Placing {
+                tokens,
+                has_failed: false,
+            },
+        );
+    }
+
+    fn unplace(&mut self, interface: InterfaceId, group: GroupId) {
+        // What is still being placed is of no interest any more; requests are
+        // performed in order, so the removal is the last word.
+        self.placing.remove(&group);
+        let port = &self.ports[usize::from(interface.0)];
+        let Some(ifindex) = port.ifindex() else {
+            return;
+        };
+        for vip in port.vips(group).to_vec() {
+            let token = self.token();
+            self.netlink.remove_address(token, ifindex, vip, 32);
+        }
+    }
+
+    /// Somebody may have claimed what is ours since the last advert.
+    fn look_for_conflict(&mut self, interface: InterfaceId, group: GroupId) {
+        let Some(conflict) = self.ports[usize::from(interface.0)].conflict(group) else {
+            return;
+        };
+        let seen = self.conflicts.insert(group, conflict.count).unwrap_or(0);
+        if conflict.count != seen {
+            let mac = crate::mac::MacAddr(conflict.mac);
+            let address = Ipv4Addr::from(conflict.address);
+            self.engine.handle(
+                Input::Conflict {
+                    group,
+                    mac,
+                    address,
+                },
+                clock::now(),
+            );
+        }
+    }
+
+    fn handle_netlink(&mut self, event: netlink::Event) {
+        match event {
+            netlink::Event::Done { token, result } => self.handle_done(token, result),
+            netlink::Event::Link(link) if link.name == loopback::DEVICE => {
+                self.loopback.set_ifindex(link.ifindex);
+            }
+            netlink::Event::Link(link) => {
+                if let Some(index) = self.ports.iter().position(|port| port.name() == link.name) {
+                    if self.ports[index].is_another(&link) {
+                        self.ports[index].close();
+                    }
+                    self.ports[index].update(link);
+                    self.reopen(index);
+                }
+            }
+            netlink::Event::LinkGone { name } => {
+                if let Some(port) = self.ports.iter_mut().find(|port| port.name() == name) {
+                    warn!(interface = name, "the interface is gone; waiting for it");
+                    port.forget();
+                    let interface = port.id();
+                    if let Some(link) = self.engine.link(interface) {
+                        let link = engine::Link { up: false, ..link };
+                        self.handle(Input::Link { interface, link });
+                    }
+                }
+            }
+            netlink::Event::AddressAdded { ifindex, address } => {
+                self.update_addresses(ifindex, |port| port.add_address(address));
+            }
+            netlink::Event::AddressRemoved { ifindex, address }
+                if ifindex == self.loopback.ifindex() =>
+            {
+                if self.loopback.addresses().any(|vip| vip == address) {
+                    warn!(%address, "somebody removed the address from lo; putting it back");
+                    let token = self.token();
+                    self.netlink.add_address(token, ifindex, address, 32);
+                }
+            }
+            netlink::Event::AddressRemoved { ifindex, address } => {
+                self.update_addresses(ifindex, |port| port.remove_address(address));
+                if let Some(port) = self
+                    .ports
+                    .iter()
+                    .find(|port| port.ifindex() == Some(ifindex))
+                {
+                    let interface = port.id();
+                    self.handle(Input::AddressLost { interface, address });
+                }
+            }
+        }
+    }
+
+    fn update_addresses(&mut self, ifindex: u32, change: impl FnOnce(&mut Port) -> bool) {
+        let of_index = |port: &&mut Port| port.ifindex() == Some(ifindex);
+        if let Some(port) = self.ports.iter_mut().find(of_index)
+            && change(port)
+            && let Some(link) = port.engine_link()
+        {
+            let interface = port.id();
+            self.handle(Input::Link { interface, link });
+        }
+    }
+
+    fn handle_done(&mut self, token: u64, result: Result<(), String>) {
+        if let Err(reason) = &result {
+            error!("{reason}");
+        }
+        let of_token = |(_, placing): &(&GroupId, &mut Placing)| placing.tokens.contains(&token);
+        let Some((&group, placing)) = self.placing.iter_mut().find(of_token) else {
+            return;
+        };
+        placing.tokens.remove(&token);
+        placing.has_failed |= result.is_err();
+        if !placing.tokens.is_empty() {
+            return;
+        }
+        let has_failed = placing.has_failed;
+        self.placing.remove(&group);
+        self.handle(if has_failed {
+            Input::Failed {
+                group,
+                effect: Effect::Address,
+            }
+        } else {
+            Input::Placed { group }
+        });
+    }
+
+    /// Makes sure that responder and sockets are on the interface, and tells the
+    /// engine what it is like.
+    fn reopen(&mut self, index: usize) {
+        let port = &mut self.ports[index];
+        if !port.is_open() {
+            match port.open_again() {
+                Ok(true) => port.log_attached(),
+                Ok(false) => return,
+                Err(error) => {
+                    error!(
+                        interface = port.name(),
+                        "cannot use the interface: {}",
+                        chain(&error)
+                    );
+                    return port.retry(clock::now() + RETRY);
+                }
+            }
+        }
+        if let Some(link) = port.engine_link() {
+            let interface = port.id();
+            self.handle(Input::Link { interface, link });
+        }
+    }
+
+    fn place_on_loopback(&mut self) {
+        for address in self.loopback.addresses().collect::<Vec<_>>() {
+            let token = self.token();
+            self.netlink
+                .add_address(token, self.loopback.ifindex(), address, 32);
+        }
+    }
+
+    fn answer(&mut self, request: control::Request) {
+        let reply = match request.method.as_str() {
+            "org.vipd.Status" => report::status(&self.engine, &self.ports, &request.parameters),
+            method => Err((
+                "org.vipd.MethodNotFound".to_owned(),
+                serde_json::json!({ "method": method }),
+            )),
+        };
+        // A client that has left wants no answer.
+        let _ = request.reply.send(reply);
+    }
+
+    fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+}
+
+enum Event {
+    Command(Command),
+    Adverts,
+    Netlink(netlink::Event),
+    Request(control::Request),
+    Deadline,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn next(&mut self) -> Command {
+        tokio::select! {
+            _ = self.terminate.recv() => Command::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Command::Stop("SIGINT"),
+            _ = self.quit.recv() => Command::Stop("SIGQUIT"),
+            _ = self.hangup.recv() => Command::Reload,
+            _ = self.user1.recv() => Command::LogStatus,
+            _ = self.user2.recv() => Command::StepDown,
+        }
+    }
+}
+
+/// An error with all that caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}

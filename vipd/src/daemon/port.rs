@@ -1,0 +1,331 @@
+//! One interface: its responder, its sockets, and what is known of it.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::task::Context;
+
+use tracing::{error, info, warn};
+
+use super::{Error, Placement, chain};
+use crate::engine::{GroupConfig, GroupId, InterfaceId, Link};
+use crate::io::netlink::LinkInfo;
+use crate::io::packet_socket::{self, AdvertSocket, FrameSocket};
+use crate::io::xdp::{self, Attach, Mode, Responder};
+use crate::mac::MacAddr;
+use crate::time::Instant;
+
+/// A group on this interface.
+pub(super) struct Member {
+    id: GroupId,
+    vhid: u8,
+    vips: Vec<Ipv4Addr>,
+    placement: Placement,
+}
+
+impl Member {
+    pub(super) fn new(id: GroupId, config: &GroupConfig) -> Self {
+        Self {
+            id,
+            vhid: config.vhid.value(),
+            vips: config.vips.clone(),
+            placement: config.placement,
+        }
+    }
+}
+
+pub(super) struct Port {
+    id: InterfaceId,
+    name: String,
+    mode: Mode,
+    bpffs: PathBuf,
+    members: Vec<Member>,
+    /// What netlink said last; `None` while the interface does not exist.
+    link: Option<LinkInfo>,
+    /// IPv4 addresses on the interface that are no VIPs, in the order seen.
+    addresses: Vec<Ipv4Addr>,
+    open: Option<Open>,
+    retry_at: Option<Instant>,
+}
+
+struct Open {
+    responder: Responder,
+    adverts: AdvertSocket,
+    frames: FrameSocket,
+}
+
+impl Port {
+    pub(super) fn new(
+        id: InterfaceId,
+        name: String,
+        mode: Mode,
+        bpffs: PathBuf,
+        members: Vec<Member>,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            mode,
+            bpffs,
+            members,
+            link: None,
+            addresses: Vec::new(),
+            open: None,
+            retry_at: None,
+        }
+    }
+
+    /// Puts responder and sockets on the interface: all or nothing.
+    pub(super) fn open(&mut self, link: LinkInfo) -> Result<(), Error> {
+        self.update(link);
+        self.open_again().map(|_| ())
+    }
+
+    /// The same for the interface as it was last seen; false if there is none.
+    pub(super) fn open_again(&mut self) -> Result<bool, Error> {
+        self.retry_at = None;
+        let Some(LinkInfo {
+            ifindex,
+            mac: Some(mac),
+            kind,
+            xdp_program,
+            ..
+        }) = &self.link
+        else {
+            return Ok(false);
+        };
+        let (ifindex, mac) = (*ifindex, *mac);
+        let vhids: Vec<u8> = self.members.iter().map(|member| member.vhid).collect();
+        // The sockets first: they leave nothing behind.
+        let adverts = AdvertSocket::open(&self.name, ifindex, &vhids)?;
+        let frames = FrameSocket::open(&self.name, ifindex)?;
+        let mut responder = Responder::attach(&Attach {
+            interface: &self.name,
+            ifindex,
+            mac,
+            kind: kind.as_deref(),
+            program: *xdp_program,
+            bpffs: &self.bpffs,
+            mode: self.mode,
+        })?;
+        for member in &self.members {
+            if let Err(error) = responder.set_vips(member.id.0, &member.vips) {
+                // Already on an error path; the first error is the one to tell.
+                let _ = responder.detach();
+                return Err(error.into());
+            }
+        }
+        self.open = Some(Open {
+            responder,
+            adverts,
+            frames,
+        });
+        Ok(true)
+    }
+
+    /// Takes responder and sockets off the interface.
+    pub(super) fn close(&mut self) {
+        if let Some(open) = self.open.take()
+            && let Err(error) = open.responder.detach()
+        {
+            error!(
+                interface = self.name,
+                "cannot detach the responder: {}",
+                chain(&error)
+            );
+        }
+    }
+
+    /// The interface does not exist any more.
+    pub(super) fn forget(&mut self) {
+        self.close();
+        self.link = None;
+        self.addresses.clear();
+    }
+
+    pub(super) fn retry(&mut self, at: Instant) {
+        self.retry_at = Some(at);
+    }
+
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether this is an interface of the same name, but made anew.
+    pub(super) fn is_another(&self, link: &LinkInfo) -> bool {
+        self.link
+            .as_ref()
+            .is_some_and(|known| known.ifindex != link.ifindex)
+    }
+
+    pub(super) fn update(&mut self, link: LinkInfo) {
+        let mac_before = self.link.as_ref().and_then(|link| link.mac);
+        if self
+            .link
+            .as_ref()
+            .is_none_or(|known| known.ifindex != link.ifindex)
+        {
+            self.addresses.clear();
+            for (address, _) in &link.addresses {
+                self.add_address(*address);
+            }
+        }
+        if let (Some(open), Some(mac)) = (&mut self.open, link.mac)
+            && mac_before != Some(mac)
+            && let Err(error) = open.responder.set_mac(mac)
+        {
+            error!(
+                interface = self.name,
+                "cannot answer from the new MAC: {}",
+                chain(&error)
+            );
+        }
+        self.link = Some(link);
+    }
+
+    /// Whether the interface's own address has become another one.
+    pub(super) fn add_address(&mut self, address: Ipv4Addr) -> bool {
+        let is_vip = self
+            .members
+            .iter()
+            .any(|member| member.vips.contains(&address));
+        if is_vip || self.addresses.contains(&address) {
+            return false;
+        }
+        self.addresses.push(address);
+        self.addresses.len() == 1
+    }
+
+    /// Whether the interface's own address has become another one.
+    pub(super) fn remove_address(&mut self, address: Ipv4Addr) -> bool {
+        let was_first = self.addresses.first() == Some(&address);
+        self.addresses.retain(|known| *known != address);
+        was_first
+    }
+
+    /// The interface as the engine is told of it.
+    pub(super) fn engine_link(&self) -> Option<Link> {
+        let link = self.link.as_ref()?;
+        Some(Link {
+            up: link.up && self.open.is_some(),
+            mac: MacAddr(link.mac?),
+            address: self.addresses.first().copied(),
+        })
+    }
+
+    pub(super) fn log_attached(&self) {
+        let Some(open) = &self.open else { return };
+        let attached = open.responder.attached();
+        info!(
+            interface = self.name,
+            mode = attached.mode,
+            why = attached.reason,
+            program = open.responder.program_id(),
+            "responder attached"
+        );
+        if self.link.as_ref().is_some_and(|link| link.is_vlan) {
+            warn!(
+                interface = self.name,
+                "a VLAN device: it answers here in generic mode; the device below it must not be given to vipd too"
+            );
+        }
+    }
+
+    pub(super) fn id(&self) -> InterfaceId {
+        self.id
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn ifindex(&self) -> Option<u32> {
+        self.link.as_ref().map(|link| link.ifindex)
+    }
+
+    pub(super) fn link(&self) -> Option<&LinkInfo> {
+        self.link.as_ref()
+    }
+
+    pub(super) fn responder(&self) -> Option<&Responder> {
+        self.open.as_ref().map(|open| &open.responder)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(super) fn vips(&self, group: GroupId) -> &[Ipv4Addr] {
+        let member = self.members.iter().find(|member| member.id == group);
+        member
+            .map(|member| member.vips.as_slice())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn vips_placed_on_interface(&self) -> BTreeSet<Ipv4Addr> {
+        let placed = |member: &&Member| member.placement == Placement::Interface;
+        self.members
+            .iter()
+            .filter(placed)
+            .flat_map(|member| member.vips.iter().copied())
+            .collect()
+    }
+
+    /// Whether something waits to be read.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.adverts.poll_readable(context).is_ready())
+    }
+
+    /// One datagram that waits. An error of the socket (the interface went down)
+    /// counts as nothing: netlink tells of it.
+    pub(super) fn try_recv(&self, buffer: &mut [u8]) -> Option<usize> {
+        self.open.as_ref()?.adverts.try_recv(buffer).ok()
+    }
+
+    pub(super) fn send(&self, frame: &[u8]) -> Result<(), packet_socket::Error> {
+        match &self.open {
+            Some(open) => open.frames.send(frame),
+            None => Err(packet_socket::Error::LinkDown {
+                interface: self.name.clone(),
+            }),
+        }
+    }
+
+    pub(super) fn set_group(
+        &mut self,
+        group: GroupId,
+        owner_mac: [u8; 6],
+        lease_until_ns: u64,
+        vhid: u8,
+    ) -> Result<(), xdp::Error> {
+        match &mut self.open {
+            Some(open) => open
+                .responder
+                .set_group(group.0, owner_mac, lease_until_ns, vhid),
+            None => Err(xdp::Error::NoInterface {
+                interface: self.name.clone(),
+                ifindex: 0,
+            }),
+        }
+    }
+
+    pub(super) fn silence(&mut self, group: GroupId) -> Result<(), xdp::Error> {
+        match &mut self.open {
+            Some(open) => open.responder.silence(group.0),
+            // Nothing answers where nothing is attached.
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn conflict(&self, group: GroupId) -> Option<vipd_common::Conflict> {
+        // Not knowing of one is no reason to disturb the election.
+        self.open
+            .as_ref()?
+            .responder
+            .conflict(group.0)
+            .ok()
+            .flatten()
+    }
+}

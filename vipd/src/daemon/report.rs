@@ -1,0 +1,154 @@
+//! What people are told: log lines and the status.
+
+use serde_json::{Value, json};
+use tracing::{error, info, warn};
+
+use super::clock;
+use super::port::Port;
+use crate::carp::Role;
+use crate::engine::{Engine, Event, GroupId, GroupView};
+use crate::io::control;
+use crate::status::{self, GroupStatus, InterfaceStatus, Status};
+
+/// One event, one line.
+pub(super) fn log(engine: &Engine, event: Event) {
+    let name = |id: GroupId| {
+        engine
+            .group(id)
+            .map_or("?", |group| group.config.name.as_str())
+    };
+    match event {
+        Event::Changed { group, transition } => {
+            let (group, reason) = (name(group), transition.reason.as_str());
+            let (from, to) = (transition.from.as_str(), transition.to.as_str());
+            match transition.master {
+                Some(peer) => info!(group, reason, was = from, peer = %peer.address, "became {to}"),
+                None => info!(group, reason, was = from, "became {to}"),
+            }
+        }
+        Event::BadDigest { group, from } => warn!(
+            group = name(group),
+            peer = %from,
+            "adverts do not verify: the password or the virtual addresses differ, or it is another cluster or a VRRP router with this id"
+        ),
+        Event::Looped { group } => {
+            warn!(
+                group = name(group),
+                "our own adverts come back to us: the network has a loop"
+            );
+        }
+        Event::SameSource { group, address } => error!(
+            group = name(group),
+            %address,
+            "another host advertises from our own address: give each host its own, or name one with -s"
+        ),
+        Event::EqualTimers { group, peer } => warn!(
+            group = name(group),
+            %peer,
+            "a peer has the same advbase and advskew: which of the two is master depends on their addresses"
+        ),
+        Event::Challenged { group, from } => {
+            info!(group = name(group), peer = %from, "a less preferred host claims to be master");
+        }
+        Event::Conflict {
+            group,
+            mac,
+            address,
+        } => warn!(
+            group = name(group),
+            %mac,
+            %address,
+            "another host claims our address by ARP; announcing it again"
+        ),
+        Event::AddressLost { group, address } => warn!(
+            group = name(group),
+            %address,
+            "somebody removed the address from the interface; putting it back"
+        ),
+        Event::SendFailed { group } => {
+            warn!(
+                group = name(group),
+                "adverts cannot be sent; without one the lease ends"
+            );
+        }
+    }
+}
+
+/// A line for each group, in UCARP's words for SIGUSR1.
+pub(super) fn log_status(engine: &Engine) {
+    for group in engine.groups() {
+        let role = match group.role {
+            Role::Init => "INIT",
+            Role::Backup => "BACKUP",
+            Role::Master => "MASTER",
+        };
+        let interface = engine.interface_name(group.config.interface);
+        info!("{role} on {interface} id {}", group.config.vhid);
+    }
+}
+
+/// Answers `org.vipd.Status`, for all groups or for the one that is named.
+pub(super) fn status(engine: &Engine, ports: &[Port], parameters: &Value) -> control::Reply {
+    let wanted = parameters.get("group").and_then(Value::as_str);
+    let now = clock::now();
+    let group = |group: GroupView<'_>| {
+        let interface = engine.interface_name(group.config.interface);
+        GroupStatus::new(&group, interface, now, clock::wall_clock)
+    };
+    let groups: Vec<_> = engine
+        .groups()
+        .filter(|group| wanted.is_none_or(|name| name == group.config.name))
+        .map(group)
+        .collect();
+    if let (Some(name), true) = (wanted, groups.is_empty()) {
+        return Err(("org.vipd.NotFound".to_owned(), json!({ "group": name })));
+    }
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        interfaces: ports
+            .iter()
+            .filter(|port| {
+                wanted.is_none() || groups.iter().any(|group| group.interface == port.name())
+            })
+            .map(|port| interface_status(engine, port))
+            .collect(),
+        groups,
+    };
+    serde_json::to_value(status).map_err(|error| {
+        (
+            "org.vipd.Failed".to_owned(),
+            json!({ "reason": error.to_string() }),
+        )
+    })
+}
+
+fn interface_status(engine: &Engine, port: &Port) -> InterfaceStatus {
+    let link = port.link();
+    let responder = port.responder();
+    let mut counters = engine
+        .rejected(port.id())
+        .map(status::rejected_counters)
+        .unwrap_or_default();
+    if let Some(Ok(counted)) = responder.map(|responder| responder.counters()) {
+        counters.extend(status::responder_counters(&counted));
+    }
+    InterfaceStatus {
+        name: port.name().to_owned(),
+        link: match link {
+            Some(link) if link.up => "up",
+            Some(_) => "down",
+            None => "gone",
+        }
+        .to_owned(),
+        mac: link
+            .and_then(|link| link.mac)
+            .map(|mac| crate::mac::MacAddr(mac).to_string()),
+        xdp_mode: responder
+            .map_or("none", |responder| responder.attached().mode)
+            .to_owned(),
+        xdp_reason: responder
+            .map_or("", |responder| &responder.attached().reason)
+            .to_owned(),
+        counters,
+    }
+}
