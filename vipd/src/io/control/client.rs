@@ -70,7 +70,10 @@ pub fn call(path: &Path, method: &str, parameters: Value) -> Result<Value, Clien
 impl ClientError {
     fn from_io(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds have nothing to advise")]
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the other kinds have nothing to advise"
+        )]
         match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Self::NoDaemon { path },
             io::ErrorKind::PermissionDenied => Self::Denied { path },
