@@ -83,6 +83,13 @@ fn adverts_of_the_own_vhids_arrive_and_no_others() {
         for _ in 0..2 {
             assert_eq!(receive(&socket).await, from_eleven);
         }
+
+        // The membership outlives a link that was down.
+        n3.link_down();
+        n3.link_up();
+        n3.wait_for_carrier();
+        while socket.try_recv(&mut buffer).is_ok() {}
+        assert_eq!(receive(&socket).await, from_eleven);
     });
 }
 
