@@ -129,3 +129,6 @@ pub(super) fn reason(error: &Error) -> String {
         None => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

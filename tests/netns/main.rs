@@ -1,0 +1,5 @@
+//! Real kernels, real sockets, real peers: in network namespaces, as root.
+
+mod interfaces;
+mod lab;
+mod sockets;
