@@ -193,13 +193,16 @@ impl Daemon {
     }
 
     async fn take_host(&mut self, checked: Checked) -> Result<(), Error> {
-        self.remove_leftovers(&checked).await?;
+        let early = self.remove_leftovers(&checked).await?;
         for (port, link) in self.ports.iter_mut().zip(checked.links) {
             port.open(link)?;
             port.log_attached();
         }
         self.loopback.set_up()?;
         self.place_on_loopback();
+        for event in early {
+            self.handle_netlink(event);
+        }
         Ok(())
     }
 
@@ -222,8 +225,8 @@ impl Daemon {
 
     /// Addresses that a daemon left that was killed: as long as they are on the
     /// interface, the kernel would answer for them whenever no responder is
-    /// attached.
-    async fn remove_leftovers(&mut self, checked: &Checked) -> Result<(), Error> {
+    /// attached. Returns what else netlink told meanwhile.
+    async fn remove_leftovers(&mut self, checked: &Checked) -> Result<Vec<netlink::Event>, Error> {
         let mut left = BTreeMap::new();
         for (port, link) in self.ports.iter().zip(&checked.links) {
             let vips = port.vips_placed_on_interface();
@@ -255,10 +258,7 @@ impl Daemon {
                 None => break,
             }
         }
-        for event in early {
-            self.handle_netlink(event);
-        }
-        Ok(())
+        Ok(early)
     }
 
     /// The next thing that happens. Signals come first, adverts before timers.
