@@ -106,12 +106,13 @@ pub(crate) fn distribution() -> Result<Toolchain> {
 }
 
 /// What to do without cargo xtask.
-pub(crate) const BY_HAND: &str = "\
-  rustup toolchain install nightly --profile minimal --component rust-src
-  # and bpf-linker for the LLVM that `rustc +nightly -vV` names, if it's one of 21, 22 and 23, say:
-  apt-get install llvm-22-dev    # from the distribution, or from LLVM's own packages
-or on Debian:
-  apt-get install rustc-web rust-web-src cargo-web llvm-22-dev";
+pub(crate) const BY_HAND: &str = concat!(
+    "  rustup toolchain install nightly --profile minimal --component rust-src\n",
+    "  apt-get install llvm-NN-dev  # NN as `rustc +nightly -vV` says: 21, 22 or 23\n",
+    "or, where Debian offers them:\n",
+    "  apt-get install rustc-web rust-web-src cargo-web\n",
+    "  apt-get install llvm-NN-dev  # NN as `/usr/bin/rustc -vV` says",
+);
 
 fn candidates() -> Vec<(String, Result<Toolchain>)> {
     let mut found = Vec::new();
