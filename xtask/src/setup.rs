@@ -114,23 +114,24 @@ fn debian(groups: &[Group]) -> Result<Did> {
     let mut apt = Apt::new();
     let missing: Vec<_> = wanted(groups).map(|package| package.name).collect();
     let missing = apt::missing(&missing)?;
+    let mut did = Did::Nothing;
+    let mut installed = Ok(());
     if !missing.is_empty() {
-        cmd::step(&format!("setup ({}) installs:", names(groups)));
+        cmd::step(&format!(
+            "setup ({}): missing, to be installed:",
+            names(groups)
+        ));
         for package in wanted(groups).filter(|package| missing.contains(&package.name)) {
             cmd::note(&format!("{:18} {}", package.name, package.why));
         }
-        apt.install(&missing)?;
+        installed = apt.install(&missing);
+        did = Did::Something;
     }
-    let mut did = if missing.is_empty() {
-        Did::Nothing
-    } else {
-        Did::Something
-    };
     if groups.contains(&Group::Build) && toolchain::find().is_err() {
         ebpf_toolchain(&mut apt)?;
         did = Did::Something;
     }
-    Ok(did)
+    installed.map(|()| did)
 }
 
 /// A compiler for BPF: an installed one that lacks only LLVM's files for its
@@ -158,14 +159,17 @@ fn ebpf_toolchain(apt: &mut Apt) -> Result<()> {
             }
         }
     }
+    let (major, minor) = toolchain::oldest();
+    let fits = |version: &String| toolchain::version_numbers(version) >= Some((major, minor));
     let mut offers = String::new();
     for [compiler, source, cargo] in COMPILERS {
-        let Some(version) = apt.offers(compiler)? else {
-            continue;
-        };
-        if toolchain::version_numbers(&version).is_none_or(|version| version < toolchain::oldest())
-        {
-            offers += &format!("; {compiler} {version} is too old");
+        let mut offered = apt.offers(compiler)?;
+        if !offered.as_ref().is_some_and(fits) {
+            offered = apt.offers_freshly(compiler)?;
+        }
+        let Some(version) = offered else { continue };
+        if !fits(&version) {
+            offers += &format!("; its {compiler} {version} is too old");
             continue;
         }
         cmd::note(&format!(
@@ -178,7 +182,6 @@ fn ebpf_toolchain(apt: &mut Apt) -> Result<()> {
         apt.install(&[&llvm])?;
         return toolchain::find().map(drop);
     }
-    let (major, minor) = toolchain::oldest();
     bail!(
         "this distribution offers no Rust {major}.{minor} with library source{offers}; instead, run:\n{}",
         toolchain::BY_HAND

@@ -27,42 +27,49 @@ impl Apt {
     /// The version that would be installed, if any.
     pub(super) fn offers(&mut self, package: &str) -> Result<Option<String>> {
         let version = candidate(package)?;
-        if version.is_some() || self.lists == Lists::Fresh {
+        if version.is_some() {
             return Ok(version);
         }
-        self.refresh()?;
+        self.offers_freshly(package)
+    }
+
+    /// The same from lists that are as new as can be had.
+    pub(super) fn offers_freshly(&mut self, package: &str) -> Result<Option<String>> {
+        if self.lists == Lists::AsFound && Privilege::find() != Privilege::None {
+            self.refresh()?;
+        }
         candidate(package)
     }
 
-    /// Installs packages, all or none.
+    /// Installs packages. One that is not offered is an error, when the others are there.
     pub(super) fn install(&mut self, packages: &[&str]) -> Result<()> {
         let packages = missing(packages)?;
         if packages.is_empty() {
             return Ok(());
         }
-        let mut unknown = Vec::new();
-        for package in &packages {
-            if self.offers(package)?.is_none() {
-                unknown.push(*package);
+        if Privilege::find() == Privilege::None {
+            bail!(
+                "neither root nor sudo; please run as root: apt-get install {}",
+                packages.join(" ")
+            );
+        }
+        let (mut offered, mut unknown) = (Vec::new(), Vec::new());
+        for package in packages {
+            match self.offers(package)? {
+                Some(_) => offered.push(package),
+                None => unknown.push(package),
             }
         }
-        if !unknown.is_empty() {
-            bail!("this distribution does not offer {}", unknown.join(", "));
-        }
-        if let Err(fault) = install(&packages) {
+        if let Err(fault) = install(&offered) {
             // Old lists name versions that the mirrors have dropped.
             if self.lists == Lists::Fresh {
                 return Err(fault);
             }
             self.refresh()?;
-            install(&packages)?;
+            install(&offered)?;
         }
-        let still = missing(&packages)?;
-        if !still.is_empty() {
-            bail!(
-                "apt-get succeeded, yet {} is not installed",
-                still.join(", ")
-            );
+        if !unknown.is_empty() {
+            bail!("this distribution does not offer {}", unknown.join(", "));
         }
         Ok(())
     }
@@ -117,6 +124,9 @@ fn candidate_in(policy: &str) -> Option<String> {
 }
 
 fn install(packages: &[&str]) -> Result<()> {
+    if packages.is_empty() {
+        return Ok(());
+    }
     let mut words = vec!["install", "--yes", "--no-install-recommends", "--no-remove"];
     words.extend(packages);
     apt_get(&words)
