@@ -21,12 +21,7 @@ pub(super) fn check(file: &File, files: &[File], findings: &mut Vec<Finding>) {
         let named = resolved(&path, &module);
         let broken = rules.iter().find(|rule| rule.forbids(&named, path.place));
         if let Some(rule) = broken {
-            let named = named.join("::");
-            findings.push(file.fault(
-                path.line,
-                "floor",
-                format!("{named} (here: {}) {}", rule.path.join("::"), rule.advice),
-            ));
+            findings.push(file.fault(path.line, "floor", rule.advice(&named)));
         }
     }
 }
@@ -48,6 +43,16 @@ impl Rule {
     fn forbids(&self, named: &[String], place: Place) -> bool {
         named.starts_with(&self.path)
             || (place == Place::Use && !named.is_empty() && self.path.starts_with(named))
+    }
+
+    fn advice(&self, named: &[String]) -> String {
+        let (path, advice) = (self.path.join("::"), self.advice);
+        let named = named.join("::");
+        if named.len() < path.len() {
+            format!("{named} brings in {path}, which {advice}")
+        } else {
+            format!("{named} {advice}")
+        }
     }
 }
 
@@ -151,7 +156,7 @@ fn resolved(path: &NamedPath, module: &[String]) -> Vec<String> {
 const PURE: [&str; 4] = ["carp", "engine", "status.rs", "time.rs"];
 
 /// Clocks, files, sockets, randomness, environment, and crates that give them.
-const HOST: [&str; 25] = [
+const HOST: [&str; 22] = [
     "std::env",
     "std::fs",
     "std::net::TcpListener",
@@ -164,9 +169,6 @@ const HOST: [&str; 25] = [
     "std::time::Instant",
     "std::time::SystemTime",
     "std::time::UNIX_EPOCH",
-    "std::io::stdin",
-    "std::io::stdout",
-    "std::io::stderr",
     "aya",
     "fastrand",
     "futures_util",
