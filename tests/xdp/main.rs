@@ -1,0 +1,9 @@
+//! The XDP responder in the kernel: frames in, verdicts and frames out, and how
+//! it is attached. Needs root; leaves nothing on the host.
+
+mod attach;
+mod frames;
+mod kernel;
+mod model;
+mod netns;
+mod wire;
