@@ -1,6 +1,9 @@
 //! The XDP responder in the kernel: frames in, verdicts and frames out, and how
 //! it is attached. Needs root; leaves nothing on the host.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, where the backtrace is")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, where the backtrace is"
+)]
 
 mod attach;
 mod frames;
