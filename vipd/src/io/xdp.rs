@@ -108,10 +108,8 @@ impl Responder {
             bpffs::LockError::Held { pid } => in_use(attach, pid),
             bpffs::LockError::Other(error) => error,
         })?;
-        // On failure the directory goes, with every pin that is in it by then.
-        Self::attach_fresh(attach, &directory)
-            .inspect_err(|_| directory.remove().unwrap_or_default())
-            .map(|(attached, program_id, maps, link)| Self {
+        match Self::attach_fresh(attach, &directory) {
+            Ok((attached, program_id, maps, link)) => Ok(Self {
                 attached,
                 program_id,
                 maps,
@@ -119,7 +117,13 @@ impl Responder {
                 vips: BTreeMap::new(),
                 link,
                 directory,
-            })
+            }),
+            Err(error) => {
+                // With every pin that is in it by then. The first error is the one to tell.
+                let _: Result<(), Error> = directory.remove();
+                Err(error)
+            }
+        }
     }
 
     fn attach_fresh(
@@ -165,41 +169,37 @@ impl Responder {
     }
 
     /// Makes these the VIPs of a group; those it had besides are removed. They
-    /// are silent until the group has an owner and a lease. When this fails the
-    /// group has the VIPs it had before.
+    /// are silent until the group has an owner and a lease. When one cannot be
+    /// added, none is, and none is removed.
     pub fn set_vips(&mut self, group: u32, vips: &[Ipv4Addr]) -> Result<(), Error> {
         let wanted: BTreeSet<_> = vips.iter().map(Ipv4Addr::octets).collect();
-        let taken = |(&other, theirs): (&u32, &BTreeSet<[u8; 4]>)| {
-            let address = theirs
-                .intersection(&wanted)
-                .next()
-                .filter(|_| other != group)?;
-            Some(Error::Taken {
-                address: Ipv4Addr::from(*address),
-                group: other,
-            })
-        };
-        if let Some(error) = self.vips.iter().find_map(taken) {
-            return Err(error);
+        for (&other, theirs) in self.vips.iter().filter(|&(&other, _)| other != group) {
+            if let Some(&address) = theirs.intersection(&wanted).next() {
+                return Err(Error::Taken {
+                    address: address.into(),
+                    group: other,
+                });
+            }
         }
 
-        let had = self.vips.remove(&group).unwrap_or_default();
-        let mut added = Vec::new();
-        for address in wanted.difference(&had) {
-            if let Err(error) = self.maps.add_vip(*address, group) {
-                for address in added {
-                    self.maps.remove_vip(address).unwrap_or_default();
+        let has = self.vips.entry(group).or_default();
+        let missing: Vec<_> = wanted.difference(has).copied().collect();
+        for (added, &address) in missing.iter().enumerate() {
+            if let Err(error) = self.maps.add_vip(address, group) {
+                for &address in &missing[..added] {
+                    // The first error is the one to tell.
+                    let _: Result<(), Error> = self.maps.remove_vip(address);
                 }
-                self.vips.insert(group, had);
                 return Err(error);
             }
-            added.push(*address);
         }
-        let gone = had
-            .difference(&wanted)
-            .try_for_each(|address| self.maps.remove_vip(*address));
-        self.vips.insert(group, wanted);
-        gone
+        has.extend(missing);
+        let surplus: Vec<_> = has.difference(&wanted).copied().collect();
+        for address in surplus {
+            self.maps.remove_vip(address)?;
+            has.remove(&address);
+        }
+        Ok(())
     }
 
     /// Has the responder answer for the group's VIPs with `owner_mac` until the

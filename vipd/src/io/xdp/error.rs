@@ -1,6 +1,7 @@
 //! What can go wrong with the responder, told to the operator: what happened,
 //! to what, and what to do about it.
 
+use std::error::Error as StdError;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -61,12 +62,10 @@ pub enum Error {
         source: io::Error,
     },
 
-    #[error("cannot load the eBPF object: vipd needs the capabilities CAP_BPF and CAP_NET_ADMIN")]
+    #[error("cannot load the eBPF object{}", capability_words(source.as_ref()))]
     Load { source: Box<EbpfError> },
 
-    #[error(
-        "the kernel does not take the XDP program: vipd needs CAP_BPF, CAP_NET_ADMIN and Linux 6.1"
-    )]
+    #[error("the kernel refuses the XDP program{}", capability_words(.0))]
     Program(#[source] ProgramError),
 
     #[error("the eBPF object has no {missing}: vipd was built with another one, build it anew")]
@@ -112,8 +111,14 @@ fn mtu_words(source: &io::Error) -> &'static str {
     }
 }
 
-fn capability_words(source: &io::Error) -> &'static str {
-    if source.raw_os_error() == Some(libc::EPERM) {
+/// What to do where the kernel said that we may not.
+fn capability_words(error: &(dyn StdError + 'static)) -> &'static str {
+    let mut chain = std::iter::successors(Some(error), |&error| error.source());
+    let is_denied = chain.any(|error| {
+        let error = error.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    });
+    if is_denied {
         ": vipd needs CAP_BPF and CAP_NET_ADMIN"
     } else {
         ""

@@ -1,0 +1,13 @@
+//! The XDP responder in the kernel: frames in, verdicts and frames out, and how
+//! it is attached. Needs root; leaves nothing on the host.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, where the backtrace is"
+)]
+
+mod attach;
+mod frames;
+mod kernel;
+mod model;
+mod netns;
+mod wire;
