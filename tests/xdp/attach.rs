@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
+use aya::programs::links::PinnedLink;
 use aya::programs::{Xdp, XdpMode};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities};
 use serde_json::Value;
@@ -220,8 +221,6 @@ fn a_failing_attach_leaves_nothing_and_the_check_alone_finds_it() {
 
 #[test]
 fn a_program_that_is_there_already_is_named_and_left_alone() {
-    let hosts = Hosts::new();
-    let ifindex = hosts.ours.ifindex(OURS);
     let mut foreign = xdp::load().unwrap();
     let program: &mut Xdp = foreign
         .program_mut(xdp::PROGRAM)
@@ -231,6 +230,8 @@ fn a_program_that_is_there_already_is_named_and_left_alone() {
     program.load().unwrap();
     // In the same mode the kernel says EBUSY, in the other one EEXIST.
     for mode in [XdpMode::Skb, XdpMode::Driver] {
+        let hosts = Hosts::new();
+        let ifindex = hosts.ours.ifindex(OURS);
         let link = hosts
             .ours
             .enter(|| program.attach_to_if_index(ifindex, mode))
@@ -287,6 +288,8 @@ fn what_a_crashed_daemon_left_answers_on_and_is_replaced_by_the_next() {
     let vips = hosts.bpffs.path().join(OURS).join(map::VIPS);
     assert_eq!(dump(&vips).len(), 1);
 
+    // Somebody looks at the link: it would live on without its pin.
+    let _open = PinnedLink::from_pin(hosts.bpffs.path().join(OURS).join("link")).unwrap();
     let next = attached(&hosts, &attach(&hosts)).unwrap();
     assert_ne!(next.program_id(), left);
     assert_eq!(hosts.program(), Some(next.program_id()));

@@ -145,7 +145,9 @@ impl Bpffs {
 
 impl Drop for Bpffs {
     fn drop(&mut self) {
-        run(&["umount", self.path().to_str().unwrap()]);
+        // Lazily: a child that another test has just forked holds what this process
+        // had open until it calls exec.
+        run(&["umount", "--lazy", self.path().to_str().unwrap()]);
     }
 }
 

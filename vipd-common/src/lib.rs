@@ -1,5 +1,6 @@
 //! What the kernel half and the user half of vipd both read and write: the
-//! shapes of the BPF maps and the bytes of an ARP frame.
+//! shapes of the BPF maps, the bytes of an ARP frame, and the rules by which the
+//! responder treats one.
 //!
 //! Every address is a byte array in network order, so that it moves between a
 //! packet and a map without a thought about endianness. Numbers are in host

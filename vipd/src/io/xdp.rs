@@ -237,8 +237,10 @@ impl Responder {
 
     /// Forgets a group and its VIPs: requests for them are the kernel's again.
     pub fn remove_group(&mut self, group: u32) -> Result<(), Error> {
-        if self.groups.remove(&group).is_some() {
+        // The group first: its VIPs fall silent before they are the kernel's.
+        if self.groups.contains_key(&group) {
             self.maps.remove_group(group)?;
+            self.groups.remove(&group);
         }
         self.set_vips(group, &[])?;
         self.vips.remove(&group);

@@ -88,8 +88,7 @@ pub(super) struct PinDir {
     path: PathBuf,
     /// Directories that were made, outermost first.
     made: Vec<PathBuf>,
-    /// Holds the lock.
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug)]
@@ -127,7 +126,7 @@ impl PinDir {
                 return Ok(Self {
                     path: path.to_owned(),
                     made,
-                    _lock: lock,
+                    lock,
                 });
             }
         }
@@ -182,6 +181,14 @@ impl PinDir {
             path: self.path.clone(),
             source,
         }
+    }
+}
+
+impl Drop for PinDir {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was just forked, to run a hook say,
+        // shares the lock until it calls exec. That this fails is not possible.
+        let _: rustix::io::Result<()> = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
