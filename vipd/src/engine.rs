@@ -235,6 +235,11 @@ impl Engine {
     /// Something happened. Drain [`Engine::poll_output`] afterwards.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         let out = &mut self.outputs;
+        if !matches!(input, Input::Sent { .. }) {
+            for group in &mut self.groups {
+                group.lapse_if_due(now, out);
+            }
+        }
         match input {
             Input::Datagram { interface, bytes } => self.handle_datagram(interface, bytes, now),
             Input::Deadline => {

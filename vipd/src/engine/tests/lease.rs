@@ -105,6 +105,99 @@ fn a_master_that_wakes_within_its_lease_goes_on() {
 }
 
 #[test]
+fn a_master_that_wakes_after_its_lease_follows_the_successor_that_it_hears_first() {
+    // "A master that wakes later than its own lease was not master meanwhile",
+    // and what is queued is read before the deadline is handed in.
+    let mut daemon = Daemon::master();
+    daemon.stall(ms(10_000));
+
+    let steps = daemon.hear(&Neighbour::new(HIGHER).advert(1, 100));
+
+    assert_eq!(
+        words(&steps),
+        ["silence", "remove", "log master to backup: lease_expired"]
+    );
+    assert_eq!(daemon.role(G0), Role::Backup);
+    assert_eq!(daemon.view(G0).master.unwrap().address, HIGHER);
+}
+
+#[test]
+fn a_master_that_wakes_after_its_lease_has_nothing_to_bow_out_of() {
+    // Legacy backups take over at a bow-out of anybody, though the successor is
+    // well.
+    for input in [
+        Input::StepDown { group: None },
+        Input::Shutdown,
+        Input::Failed {
+            group: G0,
+            effect: Effect::Map,
+        },
+    ] {
+        let mut daemon = Daemon::master();
+        daemon.stall(LEASE);
+
+        let steps = daemon.handle(input);
+
+        assert_eq!(count(&steps, "bow-out"), 0, "{input:?}: {steps:?}");
+        assert_eq!(
+            words(&steps)[..3],
+            ["silence", "remove", "log master to backup: lease_expired"],
+            "{input:?}"
+        );
+    }
+}
+
+#[test]
+fn a_master_that_wakes_after_its_lease_defends_nothing() {
+    let mut daemon = Daemon::master();
+    daemon.stall(LEASE);
+
+    let steps = daemon.handle(Input::Conflict {
+        group: G0,
+        mac: MacAddr([2, 0, 0, 0, 0, 9]),
+        address: VIP,
+    });
+
+    assert_eq!(count(&steps, "request"), 0);
+    assert_eq!(daemon.role(G0), Role::Backup);
+}
+
+#[test]
+fn addresses_that_are_placed_after_the_lease_has_ended_are_not_answered_for() {
+    let mut daemon = Daemon::listening(vec![group()]);
+    daemon.places_at_once = false;
+    daemon.advance(ms(3000));
+    daemon.stall(LEASE);
+
+    let steps = daemon.handle(Input::Placed { group: G0 });
+
+    assert_eq!(count(&steps, "lease"), 0);
+    assert_eq!(count(&steps, "request"), 0);
+    assert_eq!(daemon.role(G0), Role::Backup);
+}
+
+#[test]
+fn an_advert_that_left_after_the_lease_had_ended_renews_nothing() {
+    // Decided in time, but the host stood still before the send: somebody else
+    // may have taken over meanwhile.
+    let mut daemon = Daemon::master();
+    daemon.send_delay = LEASE;
+
+    let steps = daemon.advance(ms(1000));
+
+    assert_eq!(
+        words(&steps),
+        [
+            "advert 1/0",
+            "silence",
+            "remove",
+            "log master to backup: lease_expired"
+        ]
+    );
+    assert_eq!(daemon.lease(), None);
+}
+
+#[test]
 fn an_advert_that_left_in_time_renews_the_lease_however_late_that_is_told() {
     let mut daemon = Daemon::master();
     daemon.send_duration = LEASE - NANOSECOND;
@@ -113,6 +206,18 @@ fn an_advert_that_left_in_time_renews_the_lease_however_late_that_is_told() {
 
     assert_eq!(words(&steps), ["advert 1/0", "lease"]);
     assert_eq!(daemon.lease(), Some(T0 + ms(4000) + LEASE));
+}
+
+#[test]
+fn a_first_advert_that_left_too_late_begins_no_lease() {
+    let mut daemon = Daemon::listening(vec![group()]);
+    daemon.send_delay = LEASE;
+
+    let steps = daemon.advance(ms(3000));
+
+    assert_eq!(count(&steps, "place"), 0);
+    assert_eq!(count(&steps, "lease"), 0);
+    assert_eq!(daemon.role(G0), Role::Backup);
 }
 
 #[test]
