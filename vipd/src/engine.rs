@@ -232,8 +232,12 @@ impl Engine {
         }
     }
 
-    /// Something happened. Drain [`Engine::poll_output`] afterwards.
+    /// Something happened. Drain [`Engine::poll_output`] afterwards. After
+    /// `Input::Shutdown` nothing follows from anything any more.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        if self.has_ended {
+            return;
+        }
         let out = &mut self.outputs;
         if !matches!(input, Input::Sent { .. }) {
             for group in &mut self.groups {
@@ -353,9 +357,6 @@ impl Engine {
         };
         let is_first = interface.link.is_none();
         interface.link = Some(link);
-        if self.has_ended {
-            return;
-        }
         let reason = if is_first {
             Reason::Start
         } else {

@@ -209,6 +209,67 @@ fn a_shutdown_falls_silent_bows_out_and_takes_the_addresses_along() {
 }
 
 #[test]
+fn after_a_shutdown_nothing_is_ever_done_again() {
+    let mut daemon = masters(vec![group(), elsewhere()]);
+    daemon.handle(Input::Shutdown);
+    let foreign = GroupConfig {
+        key: Key::from_passphrase(b"other").unwrap(),
+        ..group()
+    };
+    let adverts = [
+        Neighbour::new(HIGHER).advert(255, 255),
+        Neighbour::new(HIGHER).advert(1, 0),
+        Neighbour::of(&foreign, HIGHER).advert(1, 0),
+    ];
+    let mut inputs = vec![
+        Input::Deadline,
+        Input::Link {
+            interface: ETH0,
+            link: Link {
+                up: false,
+                ..up(ETH0)
+            },
+        },
+        Input::Link {
+            interface: ETH0,
+            link: up(ETH0),
+        },
+        Input::Sent {
+            group: G0,
+            at: daemon.now,
+        },
+        Input::Placed { group: G0 },
+        Input::AddressLost {
+            interface: ETH0,
+            address: VIP,
+        },
+        Input::Conflict {
+            group: G0,
+            mac: MacAddr([2, 0, 0, 0, 0, 9]),
+            address: VIP,
+        },
+        Input::StepDown { group: None },
+        Input::Shutdown,
+    ];
+    for effect in [Effect::Send, Effect::Map, Effect::Address] {
+        inputs.push(Input::Failed { group: G0, effect });
+    }
+    for bytes in &adverts {
+        inputs.push(Input::Datagram {
+            interface: ETH0,
+            bytes,
+        });
+    }
+
+    for input in inputs {
+        let steps = daemon.handle(input);
+        assert!(steps.is_empty(), "{input:?}: {steps:?}");
+        assert_eq!(daemon.engine.poll_timeout(), None, "{input:?}");
+        assert_eq!(daemon.role(G0), Role::Init, "{input:?}");
+    }
+}
+
+#[test]
 fn a_view_of_a_backup_shows_whom_it_follows() {
     let mut daemon = Daemon::listening(vec![group()]);
     let before = daemon.view(G0).master;
