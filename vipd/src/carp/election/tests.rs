@@ -822,6 +822,37 @@ fn a_master_that_lapsed_listens_before_it_contends_again() {
 }
 
 #[test]
+fn a_host_with_a_fault_does_not_preempt_for_a_minute() {
+    for cause in [Reason::MapFault, Reason::AddressFault] {
+        let mut election = master(config(1, 0, true), T0);
+        election.lapse(cause, T0);
+
+        for second in 1..60 {
+            let now = T0 + ms(second * 1000);
+            election.advert(peer(HIGHER, 1, 100), now);
+            assert_eq!(election.deadline(now), Outcome::Nothing, "{second}");
+        }
+        election.advert(peer(HIGHER, 1, 100), T0 + ms(60_000));
+        let (due, outcome) = expire(&mut election);
+
+        assert_eq!(due, T0 + ms(60_000));
+        assert_eq!(reason(outcome), Some(Reason::Preempt));
+    }
+}
+
+#[test]
+fn a_host_whose_lease_expired_contends_again_at_once() {
+    let mut election = master(config(1, 0, true), T0);
+    election.lapse(Reason::LeaseExpired, T0);
+
+    election.advert(peer(HIGHER, 1, 100), T0 + ms(10));
+    let (due, outcome) = expire(&mut election);
+
+    assert_eq!(due, T0 + ms(10));
+    assert_eq!(reason(outcome), Some(Reason::Preempt));
+}
+
+#[test]
 fn three_failed_sends_in_a_row_demote_and_three_good_ones_restore() {
     // CARP_SENDAD_MAX_ERRORS and CARP_SENDAD_MIN_SUCCESS in UCARP carp_p.h and
     // both BSDs; a demoted host counts as advskew 240.

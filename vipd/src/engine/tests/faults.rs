@@ -182,6 +182,27 @@ fn a_group_that_failed_listens_before_it_tries_again() {
 }
 
 #[test]
+fn a_preferred_host_that_cannot_answer_leaves_the_addresses_to_a_healthy_one() {
+    // Preempting at the healthy host's first advert, failing, bowing out and
+    // beginning again would leave the addresses without anybody.
+    let mut daemon = Daemon::listening(vec![GroupConfig {
+        preempt: true,
+        ..group()
+    }]);
+    daemon.failing.insert(Effect::Map);
+    daemon.advance(ms(3000));
+    let mut healthy = Neighbour::new(HIGHER);
+
+    let mut steps = Vec::new();
+    for _ in 0..50 {
+        steps.extend(daemon.hear(&healthy.advert(1, 100)));
+        steps.extend(daemon.advance(ms(1000)));
+    }
+
+    assert!(steps.is_empty(), "{steps:?}");
+}
+
+#[test]
 fn a_failure_reported_to_a_backup_is_counted_and_changes_nothing() {
     let mut daemon = Daemon::listening(vec![group()]);
     let timeout = daemon.engine.poll_timeout();
