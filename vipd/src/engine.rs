@@ -234,9 +234,18 @@ impl Engine {
         }
     }
 
-    /// Something happened. Drain [`Engine::poll_output`] afterwards.
+    /// Something happened. Drain [`Engine::poll_output`] afterwards. After
+    /// `Input::Shutdown` nothing follows from anything any more.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
+        if self.has_ended {
+            return;
+        }
         let out = &mut self.outputs;
+        if !matches!(input, Input::Sent { .. }) {
+            for group in &mut self.groups {
+                group.lapse_if_due(now, out);
+            }
+        }
         match input {
             Input::Datagram { interface, bytes } => self.handle_datagram(interface, bytes, now),
             Input::Deadline => {
@@ -357,9 +366,6 @@ impl Engine {
         };
         let is_first = interface.link.is_none();
         interface.link = Some(link);
-        if self.has_ended {
-            return;
-        }
         let reason = if is_first {
             Reason::Start
         } else {

@@ -28,6 +28,11 @@ const SEND_STREAK: u8 = 3;
 /// UCARP sleeps these 3 seconds on SIGUSR2 (`carp.c:846`).
 const STEP_DOWN_HOLD: Duration = Duration::from_secs(3);
 
+/// How long a host that could not do its work as a master does not preempt: the
+/// fault is likely to be there still, and each attempt takes the addresses from
+/// a healthy master. If no other host is master, it tries again all the same.
+const FAULT_HOLD: Duration = Duration::from_secs(60);
+
 /// How an operator configures one virtual host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -267,16 +272,22 @@ impl Election {
         match self.state {
             State::Init | State::Backup(_) => Outcome::Nothing,
             State::Master { .. } => {
-                self.become_backup(Reason::StepDown, None, now, now + STEP_DOWN_HOLD)
+                let held = now + STEP_DOWN_HOLD;
+                self.become_backup(Reason::StepDown, None, held, held)
             }
         }
     }
 
     /// This master did not keep its promise: it goes back to listening.
     pub fn lapse(&mut self, reason: Reason, now: Instant) -> Outcome {
+        let hold_until = if matches!(reason, Reason::MapFault | Reason::AddressFault) {
+            now + FAULT_HOLD
+        } else {
+            now
+        };
         match self.state {
             State::Init | State::Backup(_) => Outcome::Nothing,
-            State::Master { .. } => self.become_backup(reason, None, now, now),
+            State::Master { .. } => self.become_backup(reason, None, now, hold_until),
         }
     }
 
@@ -437,7 +448,7 @@ impl Election {
         &mut self,
         reason: Reason,
         master: Option<Peer>,
-        now: Instant,
+        listen_from: Instant,
         hold_until: Instant,
     ) -> Outcome {
         let wait = self
@@ -445,7 +456,7 @@ impl Election {
             .timing
             .master_down(master.map(|peer| peer.interval));
         let backup = Backup {
-            expires_at: now.max(hold_until) + wait,
+            expires_at: listen_from + wait,
             because: Reason::MasterTimeout,
             master,
             hold_until,

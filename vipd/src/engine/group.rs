@@ -186,12 +186,18 @@ impl Group {
     }
 
     pub(super) fn handle_deadline(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        let outcome = match self.claim {
-            Some(claim) if now >= claim.lapses_at => self.election.lapse(Reason::LeaseExpired, now),
-            _ => self.election.deadline(now),
-        };
+        let outcome = self.election.deadline(now);
         self.follow(outcome, now, out);
         self.announce_if_due(now, out);
+    }
+
+    /// Whoever wakes after its lease was not master meanwhile, and must not act
+    /// as one: neither advertise, nor defend its addresses, nor bow out.
+    pub(super) fn lapse_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if self.has_lapsed(now) {
+            let outcome = self.election.lapse(Reason::LeaseExpired, now);
+            self.follow(outcome, now, out);
+        }
     }
 
     pub(super) fn handle_link(
@@ -237,6 +243,11 @@ impl Group {
     pub(super) fn handle_sent(&mut self, at: Instant, now: Instant, out: &mut VecDeque<Output>) {
         self.counters.adverts_sent += 1;
         self.election.sent();
+        // An advert that left after the lease had ended renews nothing; one that
+        // left in time does, however late that is told.
+        if self.has_lapsed(at) {
+            return self.lapse_if_due(now, out);
+        }
         let Some(claim) = &mut self.claim else { return };
         claim.lease_until = at + self.config.timing.lease();
         claim.lapses_at = at + self.config.timing.lapse();
@@ -564,6 +575,10 @@ impl Group {
                 });
             }
         }
+    }
+
+    fn has_lapsed(&self, at: Instant) -> bool {
+        self.claim.is_some_and(|claim| at >= claim.lapses_at)
     }
 
     fn is_answering(&self) -> bool {

@@ -1,1 +1,1019 @@
+//! The state machine as one table, then one test for each rule, with its source.
 
+use super::*;
+
+/// Some moment after boot.
+const T0: Instant = Instant::from_nanos(1_000_000_000_000);
+
+const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+/// Loses a tie against [`OWN`].
+const HIGHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 6);
+/// Wins a tie against [`OWN`].
+const LOWER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
+
+const NANOSECOND: Duration = Duration::from_nanos(1);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn config(advbase: u8, advskew: u8, preempt: bool) -> Config {
+    Config {
+        timing: Timing {
+            interval: Interval::new(advbase, advskew),
+            dead_ratio: 3,
+        },
+        preempt,
+        address: OWN,
+    }
+}
+
+fn peer(address: Ipv4Addr, advbase: u8, advskew: u8) -> Peer {
+    Peer {
+        address,
+        interval: Interval::new(advbase, advskew),
+    }
+}
+
+fn bow_out(address: Ipv4Addr) -> Peer {
+    Peer {
+        address,
+        interval: Interval::BOW_OUT,
+    }
+}
+
+/// A backup that has heard nobody, since `now`.
+fn listening(config: Config, now: Instant) -> Election {
+    let mut election = Election::new(config);
+    election.start(Reason::Start, now);
+    election
+}
+
+/// A backup that has heard `master`, at `now`.
+fn following(config: Config, master: Peer, now: Instant) -> Election {
+    let mut election = listening(config, now);
+    election.advert(master, now);
+    election
+}
+
+/// A master since `now`.
+fn master(config: Config, now: Instant) -> Election {
+    let mut election = listening(config, now - config.timing.master_down(None));
+    election.deadline(now);
+    assert_eq!(election.role(), Role::Master);
+    election
+}
+
+/// Fires the deadline when it is due, and tells when that was and what came of it.
+fn expire(election: &mut Election) -> (Instant, Outcome) {
+    let due = election.poll_timeout().unwrap();
+    (due, election.deadline(due))
+}
+
+fn reason(outcome: Outcome) -> Option<Reason> {
+    match outcome {
+        Outcome::Changed(transition) => Some(transition.reason),
+        Outcome::Nothing | Outcome::Advertise | Outcome::Challenged => None,
+    }
+}
+
+/// A host with 1 s + 128/256 s, ratio 3 and preempt: it waits 3.5 s by itself,
+/// 0.5 s to order it among backups, and advertises every 1.5 s. The states were
+/// entered 100 ms before the input:
+///
+/// - `listening`: has heard nobody
+/// - `following`: has heard H (loses ties) with 1 + 64/256
+/// - `preempting`: has heard H with 1 + 192/256
+/// - `resigned`: has heard H bow out
+/// - `master`
+///
+/// Of the inputs, `H` is an advert from that host and `L` one from another that
+/// wins ties; `slow` is 4 + 0, more than this host waits; `due` is the deadline
+/// when it was asked for and `late` 1 ns more than an interval after.
+///
+/// What follows is the role, the outcome (`-` for nothing, a reason for a
+/// change) and the next timeout in milliseconds from the input.
+const TABLE: &str = "
+init       start     backup start           3500
+init       halt      init   -               -
+init       step_down init   -               -
+init       lapse     init   -               -
+init       early     init   -               -
+init       due       init   -               -
+init       late      init   -               -
+init       H_better  init   -               -
+init       H_equal   init   -               -
+init       H_worse   init   -               -
+init       H_slow    init   -               -
+init       H_bow_out init   -               -
+init       L_better  init   -               -
+init       L_equal   init   -               -
+init       L_worse   init   -               -
+init       L_slow    init   -               -
+init       L_bow_out init   -               -
+listening  start     backup -               3400
+listening  halt      init   link_down       -
+listening  step_down backup -               3400
+listening  lapse     backup -               3400
+listening  early     backup -               3400
+listening  due       master master_timeout  1500
+listening  late      backup -               1500
+listening  H_better  backup -               4250
+listening  H_equal   backup -               5000
+listening  H_worse   backup -               500
+listening  H_slow    backup -               500
+listening  H_bow_out backup -               500
+listening  L_better  backup -               4250
+listening  L_equal   backup -               5000
+listening  L_worse   backup -               500
+listening  L_slow    backup -               500
+listening  L_bow_out backup -               500
+following  start     backup -               4150
+following  halt      init   link_down       -
+following  step_down backup -               4150
+following  lapse     backup -               4150
+following  early     backup -               4150
+following  due       master master_timeout  1500
+following  late      backup -               1500
+following  H_better  backup -               4250
+following  H_equal   backup -               5000
+following  H_worse   backup -               500
+following  H_slow    backup -               500
+following  H_bow_out backup -               500
+following  L_better  backup -               4250
+following  L_equal   backup -               5000
+following  L_worse   backup -               3500
+following  L_slow    backup -               3500
+following  L_bow_out backup -               4150
+preempting start     backup -               400
+preempting halt      init   link_down       -
+preempting step_down backup -               400
+preempting lapse     backup -               400
+preempting early     backup -               400
+preempting due       master preempt         1500
+preempting late      backup -               1750
+preempting H_better  backup -               4250
+preempting H_equal   backup -               5000
+preempting H_worse   backup -               400
+preempting H_slow    backup -               400
+preempting H_bow_out backup -               400
+preempting L_better  backup -               4250
+preempting L_equal   backup -               5000
+preempting L_worse   backup -               3500
+preempting L_slow    backup -               3500
+preempting L_bow_out backup -               400
+resigned   start     backup -               400
+resigned   halt      init   link_down       -
+resigned   step_down backup -               400
+resigned   lapse     backup -               400
+resigned   early     backup -               400
+resigned   due       master master_resigned 1500
+resigned   late      backup -               1500
+resigned   H_better  backup -               4250
+resigned   H_equal   backup -               5000
+resigned   H_worse   backup -               400
+resigned   H_slow    backup -               400
+resigned   H_bow_out backup -               400
+resigned   L_better  backup -               4250
+resigned   L_equal   backup -               5000
+resigned   L_worse   backup -               3500
+resigned   L_slow    backup -               3500
+resigned   L_bow_out backup -               400
+master     start     master -               1400
+master     halt      init   link_down       -
+master     step_down backup step_down       6500
+master     lapse     backup lease_expired   3500
+master     early     master -               1400
+master     due       master advertise       1500
+master     late      master advertise       1500
+master     H_better  backup better_master   4250
+master     H_equal   master challenged      1400
+master     H_worse   master challenged      1400
+master     H_slow    master challenged      1400
+master     H_bow_out master challenged      1400
+master     L_better  backup better_master   4250
+master     L_equal   backup tie_lost        5000
+master     L_worse   master challenged      1400
+master     L_slow    master challenged      1400
+master     L_bow_out master challenged      1400
+";
+
+const STATES: [&str; 6] = [
+    "init",
+    "listening",
+    "following",
+    "preempting",
+    "resigned",
+    "master",
+];
+
+const INPUTS: [&str; 17] = [
+    "start",
+    "halt",
+    "step_down",
+    "lapse",
+    "early",
+    "due",
+    "late",
+    "H_better",
+    "H_equal",
+    "H_worse",
+    "H_slow",
+    "H_bow_out",
+    "L_better",
+    "L_equal",
+    "L_worse",
+    "L_slow",
+    "L_bow_out",
+];
+
+fn given(state: &str) -> Election {
+    let config = config(1, 128, true);
+    match state {
+        "init" => Election::new(config),
+        "listening" => listening(config, T0),
+        "following" => following(config, peer(HIGHER, 1, 64), T0),
+        "preempting" => following(config, peer(HIGHER, 1, 192), T0),
+        "resigned" => following(config, bow_out(HIGHER), T0),
+        "master" => master(config, T0),
+        other => panic!("no state {other}"),
+    }
+}
+
+/// Hands in one input; returns its moment and what came of it.
+fn apply(election: &mut Election, input: &str) -> (Instant, Outcome) {
+    let now = T0 + ms(100);
+    let due = election.poll_timeout().unwrap_or(now);
+    let late = due + ms(1500) + NANOSECOND;
+    let outcome = match input {
+        "start" => election.start(Reason::Start, now),
+        "halt" => election.halt(Reason::LinkDown),
+        "step_down" => election.step_down(now),
+        "lapse" => election.lapse(Reason::LeaseExpired, now),
+        "early" => election.deadline(now),
+        "due" => return (due, election.deadline(due)),
+        "late" => return (late, election.deadline(late)),
+        advert => {
+            let (from, rank) = advert.split_once('_').unwrap();
+            let address = if from == "H" { HIGHER } else { LOWER };
+            let heard = match rank {
+                "better" => peer(address, 1, 64),
+                "equal" => peer(address, 1, 128),
+                "worse" => peer(address, 1, 192),
+                "slow" => peer(address, 4, 0),
+                "bow_out" => bow_out(address),
+                other => panic!("no input {other}"),
+            };
+            election.advert(heard, now)
+        }
+    };
+    (now, outcome)
+}
+
+#[test]
+fn every_input_in_every_state_has_its_row() {
+    let rows: Vec<Vec<&str>> = TABLE
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let covered: Vec<_> = rows.iter().map(|row| (row[0], row[1])).collect();
+    let pairs: Vec<_> = STATES
+        .iter()
+        .flat_map(|state| INPUTS.iter().map(move |input| (*state, *input)))
+        .collect();
+    assert_eq!(covered, pairs, "the table is complete");
+
+    for row in rows {
+        let mut election = given(row[0]);
+        let before = election.role();
+
+        let (now, outcome) = apply(&mut election, row[1]);
+
+        let named = match outcome {
+            Outcome::Nothing => "-",
+            Outcome::Advertise => "advertise",
+            Outcome::Challenged => "challenged",
+            Outcome::Changed(transition) => {
+                assert_eq!(transition.from, before, "{row:?}");
+                assert_eq!(transition.to, election.role(), "{row:?}");
+                transition.reason.as_str()
+            }
+        };
+        let timeout = match election.poll_timeout() {
+            Some(at) => {
+                assert!(at >= now, "{row:?}: asked for a moment that is over");
+                at.since(now).as_millis().to_string()
+            }
+            None => "-".to_string(),
+        };
+        let result = [election.role().as_str(), named, timeout.as_str()];
+        assert_eq!(result, row[2..], "{row:?}");
+    }
+}
+
+#[test]
+fn a_start_leads_to_backup_and_never_straight_to_master() {
+    // UCARP, OpenBSD and FreeBSD (`carp_setrun`): INIT goes to BACKUP,
+    // even for the most preferred host.
+    for preempt in [false, true] {
+        let mut election = Election::new(config(1, 0, preempt));
+        assert_eq!(election.poll_timeout(), None);
+
+        let outcome = election.start(Reason::LinkUp, T0);
+
+        let transition = Transition {
+            from: Role::Init,
+            to: Role::Backup,
+            reason: Reason::LinkUp,
+            master: None,
+        };
+        assert_eq!(outcome, Outcome::Changed(transition));
+        assert_eq!(election.poll_timeout(), Some(T0 + ms(3000)));
+    }
+}
+
+#[test]
+fn a_backup_takes_over_after_the_ratio_times_advbase_and_its_skew_to_the_nanosecond() {
+    // UCARP carp.c:346-366: the skew is added, not multiplied. OpenBSD
+    // `carp_setrun`: advbase 0 counts in skews, at least one.
+    let in_256ths = |skews: u64| Duration::from_nanos(skews * 1_000_000_000 / 256);
+    let cases = [
+        ((1, 0, 3), ms(3000)),
+        ((1, 1, 3), ms(3000) + in_256ths(1)),
+        ((1, 100, 3), Duration::from_nanos(3_390_625_000)),
+        ((1, 254, 3), Duration::from_nanos(3_992_187_500)),
+        ((2, 128, 5), ms(10_500)),
+        ((1, 64, 1), ms(1250)),
+        ((255, 0, 255), ms(65_025_000)),
+        ((0, 0, 3), in_256ths(1) * 3),
+        ((0, 0, 10), in_256ths(1) * 10),
+        ((0, 20, 3), in_256ths(20) * 3),
+    ];
+    for ((advbase, advskew, dead_ratio), wait) in cases {
+        let mut config = config(advbase, advskew, false);
+        config.timing.dead_ratio = dead_ratio;
+        let mut election = listening(config, T0);
+        let case = (advbase, advskew, dead_ratio);
+
+        assert_eq!(election.poll_timeout(), Some(T0 + wait), "{case:?}");
+        let early = election.deadline(T0 + wait - NANOSECOND);
+        let due = election.deadline(T0 + wait);
+
+        assert_eq!(early, Outcome::Nothing, "{case:?}");
+        assert_eq!(reason(due), Some(Reason::MasterTimeout), "{case:?}");
+    }
+}
+
+#[test]
+fn skew_orders_two_backups() {
+    // carp-rs counts skews in microseconds and holo-vrrp cuts them to whole
+    // seconds: there all backups take over together.
+    let step = ms(3); // less than 1/256 s
+    for advskew in 0..Interval::MAX_ADVSKEW {
+        for advbase in [0, 1, 2] {
+            // 0/0 and 0/1 are the same interval, by OpenBSD's rule.
+            if (advbase, advskew) == (0, 0) {
+                continue;
+            }
+            let near = config(advbase, advskew, true);
+            let far = config(advbase, advskew + 1, true);
+            let case = (advbase, advskew);
+            let expiry = |election: Election| election.poll_timeout().unwrap();
+
+            let silence = (expiry(listening(near, T0)), expiry(listening(far, T0)));
+            assert!(
+                silence.0 + step < silence.1,
+                "silence from the start on {case:?}"
+            );
+
+            let master = peer(HIGHER, advbase, 0);
+            let dead = (
+                expiry(following(near, master, T0)),
+                expiry(following(far, master, T0)),
+            );
+            assert!(dead.0 + step < dead.1, "a master that died {case:?}");
+
+            let master = bow_out(HIGHER);
+            let resigned = (
+                expiry(following(near, master, T0)),
+                expiry(following(far, master, T0)),
+            );
+            assert!(resigned.0 + step < resigned.1, "a bow-out {case:?}");
+
+            let master = peer(HIGHER, advbase + 1, 255);
+            let preempt = (
+                expiry(following(near, master, T0)),
+                expiry(following(far, master, T0)),
+            );
+            assert!(preempt.0 + step < preempt.1, "a bad master {case:?}");
+        }
+    }
+}
+
+#[test]
+fn a_backup_without_preempt_follows_a_master_however_bad() {
+    // UCARP carp.c:557-626, `net.inet.carp.preempt` in both BSDs.
+    let mut backup = listening(config(1, 0, false), T0);
+
+    let mut now = T0;
+    for _ in 0..20 {
+        assert_eq!(backup.advert(peer(HIGHER, 2, 254), now), Outcome::Nothing);
+        now = now + Interval::new(2, 254).period();
+        assert_eq!(backup.deadline(now), Outcome::Nothing);
+    }
+
+    assert_eq!(backup.master(), Some(peer(HIGHER, 2, 254)));
+}
+
+#[test]
+fn a_backup_with_preempt_takes_over_from_a_worse_master_after_its_own_skew() {
+    // UCARP carp.c:557-626, which does not wait: see `Election::follow`.
+    let mut backup = following(config(1, 64, true), peer(HIGHER, 1, 65), T0);
+
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(250));
+    let transition = Transition {
+        from: Role::Backup,
+        to: Role::Master,
+        reason: Reason::Preempt,
+        master: Some(peer(HIGHER, 1, 65)),
+    };
+    assert_eq!(outcome, Outcome::Changed(transition));
+}
+
+#[test]
+fn further_adverts_do_not_put_a_preemption_off() {
+    let mut backup = listening(config(1, 254, true), T0);
+
+    for at in [0, 300, 600, 900] {
+        backup.advert(peer(HIGHER, 1, 255), T0 + ms(at));
+    }
+
+    let skew = Duration::from_nanos(254 * 1_000_000_000 / 256);
+    assert_eq!(backup.poll_timeout(), Some(T0 + skew));
+}
+
+#[test]
+fn a_preemption_is_called_off_when_the_master_turns_out_better() {
+    let mut backup = following(config(1, 128, true), peer(HIGHER, 1, 192), T0);
+
+    backup.advert(peer(HIGHER, 1, 0), T0 + ms(100));
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(100 + 3500));
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn equal_timers_are_no_reason_to_preempt() {
+    // UCARP carp.c:557-626 demands strictly more; carp-rs preempts on a tie with a
+    // lower address (node.rs:231).
+    for address in [LOWER, HIGHER] {
+        let mut backup = following(config(1, 10, true), peer(address, 1, 10), T0);
+
+        let (_, outcome) = expire(&mut backup);
+
+        assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+    }
+}
+
+#[test]
+fn of_two_equal_masters_the_one_stays_whose_address_is_lower_read_backwards() {
+    // UCARP carp.c:569 compares `s_addr` as the machine has it, so on a
+    // little-endian one the last octet weighs most.
+    let cases = [
+        ([10, 0, 0, 1], [10, 0, 0, 2]),
+        ([10, 0, 1, 1], [10, 0, 0, 9]),
+        ([192, 168, 0, 1], [10, 0, 0, 2]),
+        ([10, 0, 1, 7], [10, 0, 2, 7]),
+        ([9, 9, 9, 9], [10, 9, 9, 9]),
+        ([255, 255, 255, 0], [0, 0, 0, 255]),
+    ];
+    for (winner, loser) in cases.map(|(a, b)| (Ipv4Addr::from(a), Ipv4Addr::from(b))) {
+        let host = |address| {
+            let config = Config {
+                address,
+                ..config(1, 0, false)
+            };
+            master(config, T0)
+        };
+
+        let stays = host(winner).advert(peer(loser, 1, 0), T0);
+        let yields = host(loser).advert(peer(winner, 1, 0), T0);
+
+        assert_eq!(stays, Outcome::Challenged, "{winner} beats {loser}");
+        assert_eq!(
+            reason(yields),
+            Some(Reason::TieLost),
+            "{winner} beats {loser}"
+        );
+    }
+}
+
+#[test]
+fn two_masters_with_one_address_both_yield() {
+    // Nobody can say which of them is meant; UCARP never sees the other
+    // (carp.c:434) and both stay.
+    let outcome = master(config(1, 0, false), T0).advert(peer(OWN, 1, 0), T0);
+
+    assert_eq!(reason(outcome), Some(Reason::TieLost));
+}
+
+#[test]
+fn a_tie_is_broken_by_the_address_that_the_host_has_now() {
+    let mut election = master(config(1, 0, false), T0);
+
+    election.set_address(Ipv4Addr::new(10, 0, 0, 7));
+    let outcome = election.advert(peer(HIGHER, 1, 0), T0);
+
+    assert_eq!(reason(outcome), Some(Reason::TieLost));
+}
+
+#[test]
+fn a_master_falls_back_for_a_better_one_whether_it_preempts_or_not() {
+    // UCARP carp.c:557-626, FreeBSD `carp_input_c`.
+    for preempt in [false, true] {
+        let mut election = master(config(1, 100, preempt), T0);
+        let better = peer(HIGHER, 1, 99);
+
+        let outcome = election.advert(better, T0 + ms(7));
+
+        let transition = Transition {
+            from: Role::Master,
+            to: Role::Backup,
+            reason: Reason::BetterMaster,
+            master: Some(better),
+        };
+        assert_eq!(outcome, Outcome::Changed(transition));
+        assert_eq!(election.master(), Some(better));
+    }
+}
+
+#[test]
+fn a_master_that_would_time_out_between_its_adverts_is_not_waited_for() {
+    // The "will time out" rule: r * b + s < T_peer makes a backup master. UCARP
+    // carp.c:618, OpenBSD and FreeBSD `carp_proto_input_c`.
+    let own = config(1, 16, false); // waits 3.0625 s
+    let mut bearable = following(own, peer(HIGHER, 3, 16), T0);
+    let mut too_slow = following(own, peer(HIGHER, 3, 17), T0);
+
+    let (_, bearable) = expire(&mut bearable);
+    let (due, too_slow) = expire(&mut too_slow);
+
+    assert_eq!(reason(bearable), Some(Reason::MasterTimeout));
+    assert_eq!(reason(too_slow), Some(Reason::MasterTooSlow));
+    assert_eq!(due, T0 + Duration::from_nanos(62_500_000));
+}
+
+#[test]
+fn a_backup_with_advbase_zero_waits_for_a_slow_master() {
+    // OpenBSD `carp_proto_input_c`: the rule is off when `sc_advbase` is 0.
+    let mut backup = following(config(0, 4, false), peer(HIGHER, 1, 0), T0);
+
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(3000) + Duration::from_nanos(15_625_000));
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn a_backup_with_advbase_zero_understands_a_bow_out() {
+    let mut backup = following(config(0, 4, false), peer(HIGHER, 0, 1), T0);
+
+    backup.advert(bow_out(HIGHER), T0 + ms(5));
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(5) + Duration::from_nanos(15_625_000));
+    assert_eq!(reason(outcome), Some(Reason::MasterResigned));
+}
+
+#[test]
+fn the_interval_of_a_slow_master_is_respected() {
+    // VRRPv3's idea (RFC 5798, section 6.1): three of the master's intervals,
+    // not three of this host's own.
+    let mut backup = following(config(1, 64, false), peer(HIGHER, 2, 128), T0);
+
+    let (due, _) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(3 * 2500 + 250));
+}
+
+#[test]
+fn a_fast_master_does_not_shorten_the_wait() {
+    // Never earlier than CARP allows.
+    let mut backup = following(config(2, 0, false), peer(HIGHER, 1, 0), T0);
+
+    let (due, _) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(6000));
+}
+
+#[test]
+fn each_advert_begins_the_wait_anew() {
+    let mut backup = listening(config(1, 0, false), T0);
+
+    for second in 0..10 {
+        let now = T0 + ms(second * 1000);
+        backup.advert(peer(HIGHER, 1, 0), now);
+        assert_eq!(backup.poll_timeout(), Some(now + ms(3000)));
+    }
+}
+
+#[test]
+fn a_bow_out_is_answered_after_the_own_skew() {
+    // OpenBSD `carp_send_ad`: 255/255 on interface down. Legacy hosts take over
+    // at once, all of them together.
+    let mut backup = following(config(1, 32, false), peer(HIGHER, 1, 0), T0);
+
+    backup.advert(bow_out(HIGHER), T0 + ms(500));
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(500 + 125));
+    assert_eq!(reason(outcome), Some(Reason::MasterResigned));
+}
+
+#[test]
+fn a_repeated_bow_out_does_not_put_the_takeover_off() {
+    let mut backup = following(config(1, 128, false), peer(HIGHER, 1, 0), T0);
+
+    for at in [500, 600, 700] {
+        backup.advert(bow_out(HIGHER), T0 + ms(at));
+    }
+
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(500 + 500)));
+}
+
+#[test]
+fn a_bow_out_of_a_host_that_is_not_the_master_changes_nothing() {
+    let mut backup = following(config(1, 0, true), peer(HIGHER, 1, 0), T0);
+
+    backup.advert(bow_out(LOWER), T0 + ms(500));
+
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(3000)));
+    assert_eq!(backup.master(), Some(peer(HIGHER, 1, 0)));
+}
+
+#[test]
+fn an_advert_of_the_next_master_ends_the_wait_after_a_bow_out() {
+    let mut backup = following(config(1, 128, false), bow_out(HIGHER), T0);
+
+    backup.advert(peer(LOWER, 1, 64), T0 + ms(260));
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(260 + 3 * 1250 + 500));
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn two_masters_heard_alternately_never_trigger_a_preemption() {
+    // A worse one beside a better one: preempting the worse would unseat the
+    // better, which is alive.
+    let mut backup = listening(config(1, 100, true), T0);
+    backup.advert(peer(LOWER, 1, 0), T0);
+
+    for second in 1..60 {
+        let at = T0 + ms(second * 1000);
+        backup.advert(peer(HIGHER, 1, 200), at - ms(300));
+        assert_eq!(backup.deadline(at), Outcome::Nothing);
+        backup.advert(peer(LOWER, 1, 0), at);
+        assert_eq!(backup.deadline(at + ms(600)), Outcome::Nothing);
+    }
+}
+
+#[test]
+fn a_worse_master_that_follows_a_better_one_is_preempted_at_its_second_advert() {
+    let mut backup = following(config(1, 64, true), peer(LOWER, 1, 0), T0);
+
+    backup.advert(peer(HIGHER, 1, 200), T0 + ms(4000));
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(4000 + 3250)));
+    backup.advert(peer(HIGHER, 1, 200), T0 + ms(5800));
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(5800 + 250));
+    assert_eq!(reason(outcome), Some(Reason::Preempt));
+}
+
+#[test]
+fn a_backup_that_wakes_late_listens_for_one_interval_more() {
+    // It cannot tell a dead master from its own sleep.
+    let mut backup = listening(config(1, 0, false), T0);
+    let woken = T0 + ms(3000 + 1000) + NANOSECOND;
+
+    assert_eq!(backup.deadline(woken), Outcome::Nothing);
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, woken + ms(1000));
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn a_backup_that_wakes_less_than_an_interval_late_takes_over() {
+    let mut backup = listening(config(1, 0, false), T0);
+
+    let outcome = backup.deadline(T0 + ms(3000 + 1000));
+
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn a_backup_that_wakes_late_twice_listens_twice() {
+    let mut backup = listening(config(1, 0, false), T0);
+
+    assert_eq!(backup.deadline(T0 + ms(10_000)), Outcome::Nothing);
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(11_000)));
+    assert_eq!(backup.deadline(T0 + ms(20_000)), Outcome::Nothing);
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(21_000)));
+    let outcome = backup.deadline(T0 + ms(21_000));
+
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn a_backup_that_wakes_late_listens_for_an_interval_of_a_slow_master() {
+    let mut backup = following(config(1, 0, false), peer(HIGHER, 2, 128), T0);
+
+    assert_eq!(backup.deadline(T0 + ms(60_000)), Outcome::Nothing);
+
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(62_500)));
+}
+
+#[test]
+fn a_backup_that_woke_late_goes_on_following_a_master_that_it_hears() {
+    let mut backup = following(config(1, 0, false), peer(HIGHER, 1, 0), T0);
+    backup.deadline(T0 + ms(60_000));
+
+    backup.advert(peer(HIGHER, 1, 0), T0 + ms(60_500));
+
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(63_500)));
+}
+
+#[test]
+fn a_master_keeps_its_beat_though_it_is_woken_a_little_late() {
+    let mut election = master(config(1, 128, false), T0);
+
+    for beat in 1..100 {
+        let due = T0 + ms(1500 * beat);
+        assert_eq!(election.poll_timeout(), Some(due));
+        assert_eq!(election.deadline(due + ms(beat * 7)), Outcome::Advertise);
+    }
+}
+
+#[test]
+fn a_master_skips_the_beats_that_it_missed() {
+    // One advert says all that the missed ones would have said.
+    let mut election = master(config(1, 0, false), T0);
+    let woken = T0 + ms(3700);
+
+    assert_eq!(election.deadline(woken), Outcome::Advertise);
+    assert_eq!(election.deadline(woken), Outcome::Nothing);
+
+    assert_eq!(election.poll_timeout(), Some(woken + ms(1000)));
+}
+
+#[test]
+fn a_host_that_stepped_down_does_not_preempt_for_three_seconds() {
+    // UCARP sleeps them on SIGUSR2 (carp.c:846-861).
+    let mut election = master(config(1, 0, true), T0);
+    let outcome = election.step_down(T0);
+    assert_eq!(reason(outcome), Some(Reason::StepDown));
+
+    for at in [400, 1400, 2400, 2999] {
+        let now = T0 + ms(at);
+        election.advert(peer(HIGHER, 1, 100), now);
+        assert_eq!(election.deadline(now + ms(500)), Outcome::Nothing, "{at}");
+    }
+    election.advert(peer(HIGHER, 1, 100), T0 + ms(3000));
+    let (due, outcome) = expire(&mut election);
+
+    assert_eq!(due, T0 + ms(3000));
+    assert_eq!(reason(outcome), Some(Reason::Preempt));
+}
+
+#[test]
+fn a_host_that_stepped_down_with_nobody_to_take_over_is_back_after_hold_and_wait() {
+    let mut election = master(config(1, 0, false), T0);
+    election.step_down(T0);
+
+    let (due, outcome) = expire(&mut election);
+
+    assert_eq!(due, T0 + ms(3000 + 3000));
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn a_master_that_lapsed_listens_before_it_contends_again() {
+    for cause in [Reason::LeaseExpired, Reason::MapFault, Reason::AddressFault] {
+        let mut election = master(config(1, 64, false), T0);
+        let now = T0 + ms(5000);
+
+        let outcome = election.lapse(cause, now);
+
+        let transition = Transition {
+            from: Role::Master,
+            to: Role::Backup,
+            reason: cause,
+            master: None,
+        };
+        assert_eq!(outcome, Outcome::Changed(transition));
+        assert_eq!(election.poll_timeout(), Some(now + ms(3250)));
+    }
+}
+
+#[test]
+fn a_host_with_a_fault_does_not_preempt_for_a_minute() {
+    for cause in [Reason::MapFault, Reason::AddressFault] {
+        let mut election = master(config(1, 0, true), T0);
+        election.lapse(cause, T0);
+
+        for second in 1..60 {
+            let now = T0 + ms(second * 1000);
+            election.advert(peer(HIGHER, 1, 100), now);
+            assert_eq!(election.deadline(now), Outcome::Nothing, "{second}");
+        }
+        election.advert(peer(HIGHER, 1, 100), T0 + ms(60_000));
+        let (due, outcome) = expire(&mut election);
+
+        assert_eq!(due, T0 + ms(60_000));
+        assert_eq!(reason(outcome), Some(Reason::Preempt));
+    }
+}
+
+#[test]
+fn a_host_whose_lease_expired_contends_again_at_once() {
+    let mut election = master(config(1, 0, true), T0);
+    election.lapse(Reason::LeaseExpired, T0);
+
+    election.advert(peer(HIGHER, 1, 100), T0 + ms(10));
+    let (due, outcome) = expire(&mut election);
+
+    assert_eq!(due, T0 + ms(10));
+    assert_eq!(reason(outcome), Some(Reason::Preempt));
+}
+
+#[test]
+fn three_failed_sends_in_a_row_demote_and_three_good_ones_restore() {
+    // CARP_SENDAD_MAX_ERRORS and CARP_SENDAD_MIN_SUCCESS in UCARP carp_p.h and
+    // both BSDs; a demoted host counts as advskew 240.
+    let mut election = master(config(1, 20, false), T0);
+    let normal = Interval::new(1, 20);
+    let demoted = Interval::new(1, 240);
+    let advertised = |election: &Election| (election.advertised_interval(), election.is_demoted());
+
+    for _ in 0..2 {
+        election.send_failed();
+        assert_eq!(advertised(&election), (normal, false));
+    }
+    election.send_failed();
+    assert_eq!(advertised(&election), (demoted, true));
+    for _ in 0..2 {
+        election.sent();
+        assert_eq!(advertised(&election), (demoted, true));
+    }
+    election.sent();
+    assert_eq!(advertised(&election), (normal, false));
+}
+
+#[test]
+fn failures_and_successes_count_only_in_a_row() {
+    let mut election = master(config(1, 20, false), T0);
+
+    for _ in 0..10 {
+        election.send_failed();
+        election.send_failed();
+        election.sent();
+    }
+    assert!(!election.is_demoted());
+
+    for _ in 0..3 {
+        election.send_failed();
+    }
+    for _ in 0..10 {
+        election.sent();
+        election.sent();
+        election.send_failed();
+    }
+    assert!(election.is_demoted());
+}
+
+#[test]
+fn many_failures_do_not_overflow() {
+    let mut election = master(config(1, 20, false), T0);
+
+    for _ in 0..1000 {
+        election.send_failed();
+    }
+    assert!(election.is_demoted());
+    for _ in 0..1000 {
+        election.sent();
+    }
+
+    assert!(!election.is_demoted());
+}
+
+#[test]
+fn demotion_makes_no_host_better() {
+    // UCARP replaces the configured skew only if it is below 240.
+    assert_eq!(Interval::new(1, 0).demoted(), Interval::new(1, 240));
+    assert_eq!(Interval::new(2, 239).demoted(), Interval::new(2, 240));
+    assert_eq!(Interval::new(1, 250).demoted(), Interval::new(1, 250));
+}
+
+#[test]
+fn a_demoted_master_yields_to_a_healthy_host_and_beats_at_its_advertised_interval() {
+    let mut election = master(config(1, 0, false), T0);
+    for _ in 0..3 {
+        election.send_failed();
+    }
+
+    election.deadline(T0 + ms(1000));
+    assert_eq!(
+        election.poll_timeout(),
+        Some(T0 + ms(1000) + Interval::new(1, 240).period())
+    );
+    let outcome = election.advert(peer(HIGHER, 1, 200), T0 + ms(1100));
+
+    assert_eq!(reason(outcome), Some(Reason::BetterMaster));
+}
+
+#[test]
+fn a_demoted_backup_preempts_only_what_is_worse_than_it_is_now() {
+    let backup = || {
+        let mut backup = listening(config(1, 0, true), T0);
+        for _ in 0..3 {
+            backup.send_failed();
+        }
+        backup
+    };
+    let (mut healthy, mut worse) = (backup(), backup());
+
+    healthy.advert(peer(HIGHER, 1, 200), T0);
+    worse.advert(peer(HIGHER, 1, 250), T0);
+
+    let (_, against_healthy) = expire(&mut healthy);
+    let (_, against_worse) = expire(&mut worse);
+    assert_eq!(reason(against_healthy), Some(Reason::MasterTimeout));
+    assert_eq!(reason(against_worse), Some(Reason::Preempt));
+}
+
+#[test]
+fn a_farewell_unseats_no_master_of_the_same_advbase() {
+    // UCARP says farewell with its ordinary interval (carp.c:570-574); a BSD
+    // master of the same interval then goes to BACKUP too, and nobody is left.
+    for advskew in 0..=Interval::MAX_ADVSKEW {
+        let own = Interval::new(1, advskew);
+        assert!(own.outranks(own.farewell()), "{advskew}");
+    }
+    let outcome = master(config(1, 254, false), T0).advert(peer(LOWER, 1, 255), T0);
+    assert_eq!(outcome, Outcome::Challenged);
+}
+
+#[test]
+fn a_farewell_is_no_bow_out_and_keeps_the_advbase() {
+    assert_eq!(Interval::new(3, 7).farewell(), Interval::new(3, 255));
+    assert_ne!(Interval::new(1, 0).farewell(), Interval::BOW_OUT);
+}
+
+#[test]
+fn a_bow_out_is_255_255() {
+    // OpenBSD `carp_send_ad`; ip_carp.h.
+    assert_eq!(Interval::BOW_OUT, Interval::new(255, 255));
+    for advskew in 0..=Interval::MAX_ADVSKEW {
+        assert!(Interval::new(255, advskew).outranks(Interval::BOW_OUT));
+    }
+}
+
+#[test]
+fn a_halted_host_forgets_its_master_and_ignores_adverts() {
+    let mut election = following(config(1, 0, true), peer(HIGHER, 1, 0), T0);
+
+    election.halt(Reason::LinkDown);
+
+    assert_eq!(election.master(), None);
+    assert_eq!(election.advert(bow_out(HIGHER), T0), Outcome::Nothing);
+    assert_eq!(election.poll_timeout(), None);
+    election.start(Reason::LinkUp, T0 + ms(1));
+    assert_eq!(election.poll_timeout(), Some(T0 + ms(3001)));
+}
+
+#[test]
+fn a_master_has_nobody_to_follow() {
+    let mut election = following(config(1, 0, false), peer(HIGHER, 1, 0), T0);
+
+    let (_, outcome) = expire(&mut election);
+
+    let Outcome::Changed(transition) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(transition.master, Some(peer(HIGHER, 1, 0)), "who was it");
+    assert_eq!(election.master(), None);
+}
+
+#[test]
+fn each_reason_has_a_name_of_its_own() {
+    let mut names: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), Reason::ALL.len());
+}

@@ -1,0 +1,240 @@
+//! The order of effects, for each change of role.
+//!
+//! Taking over: advert, addresses, lease, announcements. Giving up: silence,
+//! bow-out or farewell, addresses.
+
+use super::*;
+
+fn placed(placement: Placement) -> GroupConfig {
+    GroupConfig {
+        placement,
+        ..group()
+    }
+}
+
+#[test]
+fn a_start_clears_what_an_earlier_run_may_have_left() {
+    let mut daemon = Daemon::new(vec![group()]);
+
+    let steps = daemon.link(ETH0, up(ETH0));
+
+    assert_eq!(
+        words(&steps),
+        ["silence", "remove", "log init to backup: start"]
+    );
+}
+
+#[test]
+fn a_start_leaves_addresses_alone_that_are_not_on_the_interface() {
+    for placement in [Placement::Loopback, Placement::None] {
+        let mut daemon = Daemon::new(vec![placed(placement)]);
+
+        let steps = daemon.link(ETH0, up(ETH0));
+
+        assert_eq!(words(&steps), ["silence", "log init to backup: start"]);
+    }
+}
+
+#[test]
+fn taking_over_is_advert_then_address_then_lease_then_announcement() {
+    let mut daemon = Daemon::listening(vec![group()]);
+
+    let steps = daemon.advance(ms(3000));
+
+    assert_eq!(words(&steps), TAKEOVER);
+}
+
+#[test]
+fn taking_over_places_nothing_where_the_addresses_are_there_already() {
+    for placement in [Placement::Loopback, Placement::None] {
+        let mut daemon = Daemon::listening(vec![placed(placement)]);
+
+        let steps = daemon.advance(ms(3000));
+
+        let expected = [
+            "advert 1/0",
+            "lease",
+            "request 10.0.0.100",
+            "reply 10.0.0.100",
+            "log backup to master: master_timeout",
+        ];
+        assert_eq!(words(&steps), expected);
+    }
+}
+
+#[test]
+fn nothing_is_answered_or_announced_before_the_addresses_are_placed() {
+    let mut daemon = Daemon::listening(vec![group()]);
+    daemon.places_at_once = false;
+
+    let before = daemon.advance(ms(3000));
+    assert_eq!(words(&before), TAKEOVER[..2]);
+    assert_eq!(daemon.lease(), None);
+    daemon.stall(ms(20));
+    let after = daemon.handle(Input::Placed { group: G0 });
+
+    assert_eq!(words(&after), TAKEOVER[2..]);
+}
+
+#[test]
+fn taking_over_is_the_same_for_whatever_reason() {
+    let with = |preempt, advert| {
+        let mut daemon = Daemon::listening(vec![GroupConfig { preempt, ..group() }]);
+        let (advbase, advskew) = advert;
+        daemon.hear(&Neighbour::new(HIGHER).advert(advbase, advskew));
+        daemon.advance(ms(0))
+    };
+    let cases = [
+        (with(true, (1, 100)), "preempt"),
+        (with(false, (3, 1)), "master_too_slow"),
+        (with(false, (255, 255)), "master_resigned"),
+    ];
+    for (steps, reason) in cases {
+        let log = format!("log backup to master: {reason}");
+        assert_eq!(words(&steps)[..5], TAKEOVER[..5], "{reason}");
+        assert_eq!(words(&steps)[5..], [log]);
+    }
+}
+
+/// Makes a master give up for this reason; the steps from then on.
+fn give_up(daemon: &mut Daemon, reason: Reason) -> Vec<Step> {
+    match reason {
+        Reason::BetterMaster => {
+            // By the same advbase and skew it cannot be better: the group has 1/10.
+            daemon.hear(&Neighbour::new(HIGHER).advert(1, 0))
+        }
+        Reason::TieLost => {
+            let steps = daemon.hear(&Neighbour::new(LOWER).advert(1, 10));
+            assert_eq!(words(&steps)[0], "log equal timers of 10.0.0.4");
+            steps[1..].to_vec()
+        }
+        Reason::StepDown => daemon.handle(Input::StepDown { group: None }),
+        Reason::LinkDown => {
+            let link = Link {
+                up: false,
+                ..up(ETH0)
+            };
+            daemon.link(ETH0, link)
+        }
+        Reason::LeaseExpired => {
+            daemon.stall(LEASE);
+            daemon.handle(Input::Deadline)
+        }
+        Reason::MapFault | Reason::AddressFault => {
+            let effect = if reason == Reason::MapFault {
+                Effect::Map
+            } else {
+                Effect::Address
+            };
+            daemon.handle(Input::Failed { group: G0, effect })
+        }
+        Reason::Shutdown => daemon.handle(Input::Shutdown),
+        Reason::Start
+        | Reason::LinkUp
+        | Reason::MasterTimeout
+        | Reason::MasterResigned
+        | Reason::MasterTooSlow
+        | Reason::Preempt => panic!("{reason:?} ends no mastership"),
+    }
+}
+
+/// A master that advertises 1/10, just after its takeover.
+fn master_with(placement: Placement) -> Daemon {
+    let config = GroupConfig {
+        timing: timing(1, 10, 3),
+        ..placed(placement)
+    };
+    let mut daemon = Daemon::listening(vec![config]);
+    daemon.advance(ms(3040));
+    assert_eq!(daemon.role(G0), Role::Master);
+    daemon
+}
+
+const LAST_WORDS: [(Reason, &[&str], &str); 8] = [
+    (Reason::BetterMaster, &["farewell 1/255"], "backup"),
+    (Reason::TieLost, &["farewell 1/255"], "backup"),
+    (
+        Reason::StepDown,
+        &["bow-out 255/255", "bow-out 255/255"],
+        "backup",
+    ),
+    (Reason::LinkDown, &[], "init"),
+    (Reason::LeaseExpired, &[], "backup"),
+    (
+        Reason::MapFault,
+        &["bow-out 255/255", "bow-out 255/255"],
+        "backup",
+    ),
+    (
+        Reason::AddressFault,
+        &["bow-out 255/255", "bow-out 255/255"],
+        "backup",
+    ),
+    (
+        Reason::Shutdown,
+        &["bow-out 255/255", "bow-out 255/255"],
+        "init",
+    ),
+];
+
+#[test]
+fn giving_up_is_silence_then_last_words_then_the_addresses() {
+    for (reason, last_words, role) in LAST_WORDS {
+        let mut daemon = master_with(Placement::Interface);
+
+        let steps = give_up(&mut daemon, reason);
+
+        let log = format!("log master to {role}: {}", reason.as_str());
+        let mut expected = vec!["silence"];
+        expected.extend(last_words);
+        expected.extend(["remove", &log]);
+        assert_eq!(words(&steps), expected);
+        assert_eq!(daemon.lease(), None);
+    }
+}
+
+#[test]
+fn giving_up_removes_no_addresses_that_are_not_placed_on_the_interface() {
+    for placement in [Placement::Loopback, Placement::None] {
+        for (reason, last_words, _) in LAST_WORDS {
+            let mut daemon = master_with(placement);
+
+            let steps = give_up(&mut daemon, reason);
+
+            assert_eq!(words(&steps)[1..=last_words.len()], *last_words);
+            assert_eq!(steps.len(), last_words.len() + 2, "{reason:?}");
+        }
+    }
+}
+
+#[test]
+fn giving_up_while_the_addresses_are_being_placed_removes_them() {
+    let mut daemon = Daemon::listening(vec![group()]);
+    daemon.places_at_once = false;
+    daemon.advance(ms(3000));
+
+    let steps = daemon.handle(Input::StepDown { group: None });
+    let late = daemon.handle(Input::Placed { group: G0 });
+
+    let expected = [
+        "silence",
+        "bow-out 255/255",
+        "bow-out 255/255",
+        "remove",
+        "log backup to master: master_timeout",
+        "log master to backup: step_down",
+    ];
+    assert_eq!(words(&steps), expected);
+    assert!(late.is_empty(), "{late:?}");
+}
+
+#[test]
+fn a_backup_has_nothing_to_give_up() {
+    let mut daemon = Daemon::listening(vec![group()]);
+
+    let stepped = daemon.handle(Input::StepDown { group: None });
+    let halted = daemon.handle(Input::Shutdown);
+
+    assert!(stepped.is_empty(), "{stepped:?}");
+    assert_eq!(words(&halted), ["log backup to init: shutdown"]);
+}
