@@ -236,6 +236,24 @@ impl Engine {
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         let out = &mut self.outputs;
         match input {
+            // Parts of an effect that is under way.
+            Input::Sent { .. } | Input::Failed { .. } => {}
+            // Whoever slept through its lease was not master meanwhile, whatever
+            // wakes it.
+            Input::Datagram { .. }
+            | Input::Deadline
+            | Input::Link { .. }
+            | Input::Placed { .. }
+            | Input::AddressLost { .. }
+            | Input::Conflict { .. }
+            | Input::StepDown { .. }
+            | Input::Shutdown => {
+                for group in &mut self.groups {
+                    group.lapse_if_due(now, out);
+                }
+            }
+        }
+        match input {
             Input::Datagram { interface, bytes } => self.handle_datagram(interface, bytes, now),
             Input::Deadline => {
                 for group in &mut self.groups {

@@ -186,12 +186,18 @@ impl Group {
     }
 
     pub(super) fn handle_deadline(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        let outcome = match self.claim {
-            Some(claim) if now >= claim.lapses_at => self.election.lapse(Reason::LeaseExpired, now),
-            _ => self.election.deadline(now),
-        };
+        let outcome = self.election.deadline(now);
         self.follow(outcome, now, out);
         self.announce_if_due(now, out);
+    }
+
+    /// A master whose lease has ended is none. This comes before anything else
+    /// is handled: what it would do as a master it may not do any more.
+    pub(super) fn lapse_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if self.claim.is_some_and(|claim| now >= claim.lapses_at) {
+            let outcome = self.election.lapse(Reason::LeaseExpired, now);
+            self.follow(outcome, now, out);
+        }
     }
 
     pub(super) fn handle_link(
