@@ -120,8 +120,9 @@ pub enum Output {
         owner: MacAddr,
         until: Instant,
     },
-    /// Answer for the group no more. If it cannot be written, the lease ends by
-    /// itself.
+    /// Answer for the group no more. `Failed` if it could not be written, before
+    /// the next output is taken: the lease then ends by itself, and the role is
+    /// not given away before.
     Silence {
         interface: InterfaceId,
         group: GroupId,
