@@ -239,7 +239,7 @@ impl World {
             );
         }
         if self.is_taking_over(host, engine, group) {
-            self.check_takeover(host, g, interval);
+            self.check_takeover(host, g);
         }
         let now = self.now;
         let shown = &mut self.checks.shown[host][g];
@@ -248,7 +248,7 @@ impl World {
     }
 
     /// The first advert of a term.
-    fn check_takeover(&mut self, host: usize, g: usize, interval: Interval) {
+    fn check_takeover(&mut self, host: usize, g: usize) {
         let (now, reaction) = (self.now, self.reaction());
         let lan = self.setup.groups[g].lan;
         let preempts = self.setup.hosts[host].preempt;
@@ -283,7 +283,8 @@ impl World {
                     );
                 }
             } else if answers && let Some((_, peer)) = shown.advert {
-                let may = preempts && interval.outranks(peer) || own_timing.will_time_out(peer);
+                // It may have been demoted since it decided to.
+                let may = preempts && own_timing.interval.outranks(peer) || own_timing.will_time_out(peer);
                 preempting |= may;
                 if !may {
                     self.violated(

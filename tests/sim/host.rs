@@ -414,6 +414,10 @@ impl World {
         };
         let done_at = self.hosts[host].placing_until.max(self.now) + takes;
         self.hosts[host].placing_until = done_at;
+        if self.hosts[host].placing == Placing::Slow {
+            // It may last longer than the fault.
+            self.disturb(Some(host), done_at - self.now);
+        }
         let incarnation = self.hosts[host].incarnation;
         self.at(
             done_at,
