@@ -284,7 +284,8 @@ impl World {
                 }
             } else if answers && let Some((_, peer)) = shown.advert {
                 // It may have been demoted since it decided to.
-                let may = preempts && own_timing.interval.outranks(peer) || own_timing.will_time_out(peer);
+                let may = preempts && own_timing.interval.outranks(peer)
+                    || own_timing.will_time_out(peer);
                 preempting |= may;
                 if !may {
                     self.violated(
