@@ -3,3 +3,23 @@
 /// Hosts on a LAN, all of it in network namespaces of this machine.
 #[cfg(feature = "privileged")]
 pub mod lab;
+
+/// A world of simulated hosts around the real engine. It replaces the daemon
+/// and the kernel, nothing in between; its time is virtual and its chance is
+/// seeded.
+pub mod sim {
+    pub mod checks;
+    pub mod client;
+    pub mod coverage;
+    pub mod faults;
+    pub mod host;
+    pub mod kernel;
+    pub mod lan;
+    pub mod rng;
+    pub mod sabotage;
+    pub mod seeds;
+    pub mod setup;
+
+    pub mod ucarp;
+    pub mod world;
+}

@@ -149,6 +149,12 @@ impl Interval {
             advskew: 255,
         }
     }
+
+    /// Whether it says that its sender is no master any more, and gives nothing
+    /// away either.
+    pub const fn is_farewell(self) -> bool {
+        self.advskew == 255 && self.advbase != 255
+    }
 }
 
 /// `skews` 256ths of a second.

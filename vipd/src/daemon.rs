@@ -385,6 +385,9 @@ impl Daemon {
                         "cannot silence the group before its lease ends: {}",
                         chain(&error)
                     );
+                    let effect = Effect::Map;
+                    self.engine
+                        .handle(Input::Failed { group, effect }, clock::now());
                 }
             }
             Output::PlaceAddresses { interface, group } => self.place(interface, group),

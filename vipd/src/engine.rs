@@ -120,8 +120,9 @@ pub enum Output {
         owner: MacAddr,
         until: Instant,
     },
-    /// Answer for the group no more. If it cannot be written, the lease ends by
-    /// itself.
+    /// Answer for the group no more. `Failed` if it could not be written, before
+    /// the next output is taken: the lease then ends by itself, and the role is
+    /// not given away before.
     Silence {
         interface: InterfaceId,
         group: GroupId,
@@ -237,7 +238,9 @@ impl Engine {
     /// Something happened. Drain [`Engine::poll_output`] afterwards. After
     /// `Input::Shutdown` nothing follows from anything any more.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
-        if self.has_ended {
+        // That the kernel could not be silenced must still hold back the bow-out.
+        let map_failed = matches!(input, Input::Failed { effect: Effect::Map, .. });
+        if self.has_ended && !map_failed {
             return;
         }
         let out = &mut self.outputs;

@@ -370,6 +370,11 @@ impl Election {
             return backup;
         }
 
+        if peer.interval.is_farewell() {
+            // Its sender has heard a better master, and so will this host.
+            return backup;
+        }
+
         let own = self.advertised_interval();
         let followed = Backup {
             expires_at: now + timing.master_down(Some(peer.interval)),

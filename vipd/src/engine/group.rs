@@ -290,6 +290,16 @@ impl Group {
             }
             Effect::Map => {
                 self.counters.map_errors += 1;
+                if self.claim.is_none() {
+                    // The kernel could not be silenced and answers until the
+                    // lease ends. Nobody may be told to take over before that.
+                    let id = self.id;
+                    out.retain(|output| {
+                        !matches!(output, Output::Transmit { group, purpose: Purpose::BowOut, .. }
+                            if *group == id)
+                    });
+                    return;
+                }
                 Reason::MapFault
             }
             Effect::Address => {

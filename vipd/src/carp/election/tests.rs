@@ -448,7 +448,7 @@ fn further_adverts_do_not_put_a_preemption_off() {
     let mut backup = listening(config(1, 254, true), T0);
 
     for at in [0, 300, 600, 900] {
-        backup.advert(peer(HIGHER, 1, 255), T0 + ms(at));
+        backup.advert(peer(HIGHER, 2, 0), T0 + ms(at));
     }
 
     let skew = Duration::from_nanos(254 * 1_000_000_000 / 256);

@@ -1,0 +1,56 @@
+//! Many seeds.
+
+use std::collections::BTreeSet;
+
+use vipd_tests::sim::{coverage, seeds};
+
+/// Seeds that are played without being asked for any.
+const SEEDS: u64 = 3000;
+
+fn from_environment(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().expect("a number of seeds"))
+}
+
+#[test]
+fn the_promises_hold_whatever_fails() {
+    if let Some(seed) = from_environment("VIPD_SIM_SEED") {
+        let report = seeds::report(seed, None);
+        println!("{report}");
+        let violation = seeds::play(seed, None, false).world.violation;
+        assert!(violation.is_none(), "{violation:?}");
+        return;
+    }
+    let count = from_environment("VIPD_SIM_SEEDS").unwrap_or(SEEDS);
+    let mut seen = BTreeSet::new();
+    let mut judged = 0;
+    let mut failed = Vec::new();
+    for seed in 0..count {
+        let world = seeds::play(seed, None, false).world;
+        seen.extend(world.coverage);
+        judged += world.checks.judged;
+        if let Some(violation) = world.violation {
+            failed.push((seed, violation));
+        }
+    }
+    for (seed, violation) in failed.iter().take(20) {
+        println!("seed {seed}: {:?}: {}", violation.checker, violation.what);
+    }
+    if let Some((seed, _)) = failed.first() {
+        panic!(
+            "{} of {count} seeds fail\n{}",
+            failed.len(),
+            seeds::report(*seed, None)
+        );
+    }
+    println!("{count} seeds, {judged} requests judged in settled worlds");
+    if count >= SEEDS {
+        // A simulation proves only what it provokes.
+        let missing: Vec<_> = coverage::everything()
+            .into_iter()
+            .filter(|name| !seen.contains(name))
+            .collect();
+        assert!(missing.is_empty(), "never occurred: {missing:?}");
+        assert!(judged > 10 * count, "only {judged} requests were judged");
+    }
+}

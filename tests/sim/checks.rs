@@ -1,0 +1,616 @@
+//! What must hold, looked at from outside: frames on the wire, answers to
+//! requests, where a client's packets end up. A role is looked at only to name it.
+
+use std::collections::BTreeMap;
+
+use vipd::carp::{Advertisement, Interval, Role};
+use vipd::engine::{Engine, Event, GroupCounters, GroupId};
+use vipd::mac::MacAddr;
+use vipd::time::Instant;
+use vipd_common::arp::{self, ArpFrame};
+
+use super::client::Ask;
+use super::host::WAKE_DELAY;
+use super::lan::Origin;
+use super::sabotage::Sabotage;
+use super::setup::{HostSetup, MICROSECOND, MILLISECOND, Nanos, Program, SECOND, nanos};
+use super::world::{Event as WorldEvent, World};
+
+/// What can be found wanting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Checker {
+    /// A settled world has one host that answers, not two.
+    OneAnswers,
+    /// And not none.
+    SomebodyAnswers,
+    /// And it is the best one, where all preempt.
+    ThePreferredAnswers,
+    /// Nobody answers after his successor's first answer.
+    NoAnswerAfterSuccessor,
+    /// Nobody takes over while another may answer, except by preempting.
+    NoTakeoverUnderLease,
+    /// No lease before an advert.
+    FirstFrameIsAdvert,
+    NoAnnouncementWithoutLease,
+    /// The kernel is silent before the role is given away.
+    SilenceBeforeGivingAway,
+    OnlyMastersAdvertise,
+    /// Announcements name the sender and its group's addresses.
+    OwnMacOnly,
+    /// A lease ends before anybody can take over.
+    LeaseWithinPromise,
+    /// A client that only listens remembers the right host.
+    ClientFollows,
+    /// And reaches it.
+    ClientReaches,
+    /// Bad adverts, garbage and echoes change no role and provoke no frame.
+    WorthlessFramesChangeNothing,
+    CountersGrow,
+    /// Two backups of different skew do not take over together.
+    SkewOrders,
+    OneLinePerEpisode,
+}
+
+#[derive(Clone, Debug)]
+pub struct Violation {
+    pub checker: Checker,
+    pub at: Nanos,
+    pub what: String,
+}
+
+/// One host's time as a master, as the wire showed it.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    host: usize,
+    began: Nanos,
+    preempting: bool,
+    answers: Option<(Nanos, Nanos)>,
+}
+
+/// What a host has shown of a group.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shown {
+    since: Option<Instant>,
+    /// The last advert of this term that left.
+    advert: Option<(Nanos, Interval)>,
+    /// The last advert, farewell or bow-out at all.
+    heard_at: Option<Nanos>,
+    /// Number of its last term in the group's list.
+    term: Option<usize>,
+    counters: GroupCounters,
+}
+
+pub struct Checks {
+    /// By group.
+    terms: Vec<Vec<Term>>,
+    /// By host and group.
+    shown: Vec<Vec<Shown>>,
+    /// Lines logged, by host, its incarnation, group and kind; and since when.
+    lines: BTreeMap<(usize, u32, u32, &'static str), (u64, Nanos)>,
+    /// Requests judged in a settled world.
+    pub judged: u64,
+}
+
+/// What a frame must not change.
+pub(super) struct Before {
+    worthless: Option<Vec<(Role, Option<Instant>)>>,
+}
+
+impl Checks {
+    pub fn new(hosts: usize, groups: usize) -> Self {
+        Self {
+            terms: vec![Vec::new(); groups],
+            shown: vec![vec![Shown::default(); groups]; hosts],
+            lines: BTreeMap::new(),
+            judged: 0,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn violated(&mut self, checker: Checker, what: String) {
+        let at = self.now;
+        self.note("-", || format!("VIOLATION {checker:?}: {what}"));
+        self.violation
+            .get_or_insert(Violation { checker, at, what });
+    }
+
+    /// The longest time from one host's doing until another has acted on it.
+    fn reaction(&self) -> Nanos {
+        self.setup.wire.max_delay + WAKE_DELAY + MICROSECOND
+    }
+
+    /// A daemon started anew.
+    pub(super) fn forget_host(&mut self, host: usize) {
+        for shown in &mut self.checks.shown[host] {
+            *shown = Shown {
+                heard_at: shown.heard_at,
+                ..Shown::default()
+            };
+        }
+    }
+
+    fn enter_term(&mut self, host: usize, engine: &Engine, group: GroupId) {
+        let since = engine
+            .group(group)
+            .and_then(|view| view.since)
+            .map(|(at, _)| at);
+        let shown = &mut self.checks.shown[host][group.0 as usize];
+        if shown.since != since {
+            shown.since = since;
+            shown.advert = None;
+            shown.term = None;
+        }
+    }
+
+    pub(super) fn is_taking_over(&mut self, host: usize, engine: &Engine, group: GroupId) -> bool {
+        self.enter_term(host, engine, group);
+        self.checks.shown[host][group.0 as usize].advert.is_none()
+    }
+
+    /// A frame leaves a host.
+    pub(super) fn transmit(
+        &mut self,
+        host: usize,
+        lan: usize,
+        engine: &Engine,
+        group: GroupId,
+        mut frame: Vec<u8>,
+    ) {
+        let g = group.0 as usize;
+        if frame[12..14] == arp::ETHERTYPE {
+            if self.setup.sabotage == Some(Sabotage::ForeignMacAnnounced) {
+                frame[27] ^= 0x10;
+            }
+            self.check_announcement(host, lan, g, &frame);
+        } else if let Ok((_, advert)) = Advertisement::parse(&frame[14..]) {
+            self.check_advert(host, lan, engine, group, &advert, &frame);
+        }
+        self.broadcast(lan, host, &frame, Origin::Node(host));
+    }
+
+    fn check_announcement(&mut self, host: usize, lan: usize, g: usize, frame: &[u8]) {
+        let Ok(frame) = ArpFrame::parse(frame) else {
+            return;
+        };
+        self.note_host(host, || {
+            format!("announces {:?} at {}", frame.spa, MacAddr(frame.sha))
+        });
+        let clock = self.clock(host).as_nanos();
+        if !self.hosts[host].kernel.answers(g, clock) {
+            self.violated(
+                Checker::NoAnnouncementWithoutLease,
+                format!("host{host} announces group {g}"),
+            );
+        }
+        // The daemon may not know yet of a new network card.
+        let known = |generation| super::setup::host_mac(host, lan, generation).0 == frame.sha;
+        let is_own = (0..=self.hosts[host].nic_generation).any(known);
+        if !is_own || self.setup.group_of(lan, frame.spa) != Some(g) || frame.eth_src != frame.sha {
+            self.violated(
+                Checker::OwnMacOnly,
+                format!("host{host} announces {frame:?}"),
+            );
+        }
+    }
+
+    fn check_advert(
+        &mut self,
+        host: usize,
+        lan: usize,
+        engine: &Engine,
+        group: GroupId,
+        advert: &Advertisement,
+        frame: &[u8],
+    ) {
+        let g = group.0 as usize;
+        let interval = advert.interval;
+        let gives_away = interval.advskew == 255;
+        self.note_host(host, || {
+            format!(
+                "advert  group {g} {}/{}",
+                interval.advbase, interval.advskew
+            )
+        });
+        let clock = self.clock(host).as_nanos();
+        if gives_away {
+            let answers = self.hosts[host].kernel.answers(g, clock);
+            let is_farewell = interval != Interval::BOW_OUT;
+            if answers && !(is_farewell && self.hosts[host].map_fails) {
+                self.violated(
+                    Checker::SilenceBeforeGivingAway,
+                    format!("host{host}, group {g}"),
+                );
+            }
+            self.checks.shown[host][g].heard_at = Some(self.now);
+            if self.setup.sabotage == Some(Sabotage::BackupAdvertises) && is_farewell {
+                let mut advert = *advert;
+                advert.interval = self.setup.hosts[host].intervals[g];
+                let mut again = frame.to_vec();
+                again[34..].copy_from_slice(&advert.emit());
+                self.transmit(host, lan, engine, group, again);
+            }
+            return;
+        }
+        if engine.group(group).map(|view| view.role) != Some(Role::Master) {
+            self.violated(
+                Checker::OnlyMastersAdvertise,
+                format!("host{host}, group {g}"),
+            );
+        }
+        if self.is_taking_over(host, engine, group) {
+            self.check_takeover(host, g);
+        }
+        let now = self.now;
+        let shown = &mut self.checks.shown[host][g];
+        shown.advert = Some((now, interval));
+        shown.heard_at = Some(now);
+    }
+
+    /// The first advert of a term.
+    fn check_takeover(&mut self, host: usize, g: usize) {
+        let (now, reaction) = (self.now, self.reaction());
+        let lan = self.setup.groups[g].lan;
+        let preempts = self.setup.hosts[host].preempt;
+        let own_timing = vipd::carp::timers::Timing {
+            interval: self.setup.hosts[host].intervals[g],
+            dead_ratio: self.setup.groups[g].dead_ratio,
+        };
+        let mut preempting = false;
+        let is_clean = self.setup.is_clean;
+        for other in (0..self.hosts.len()).filter(|other| is_clean && *other != host) {
+            let shown = self.checks.shown[other][g];
+            let began = shown.term.map(|term| self.checks.terms[g][term].began);
+            let is_together = began.is_some_and(|began| began + reaction >= now);
+            let clock = self.clock(other).as_nanos();
+            let answers =
+                self.hosts[other].kernel.nics[lan].up && self.hosts[other].kernel.answers(g, clock);
+            if is_together {
+                let configured = self.setup.hosts[other].intervals[g];
+                let last = self.last_heard_of_others(host, other, g);
+                let heard_alike = |h: usize| {
+                    last.is_some_and(|last| self.hosts[h].disturbed_at + MILLISECOND < last)
+                };
+                let alike = configured.advbase == own_timing.interval.advbase;
+                if alike
+                    && !configured.ties_with(own_timing.interval)
+                    && heard_alike(host)
+                    && heard_alike(other)
+                {
+                    self.violated(
+                        Checker::SkewOrders,
+                        format!("host{host} and host{other} take over group {g} together"),
+                    );
+                }
+            } else if answers && let Some((_, peer)) = shown.advert {
+                // It may have been demoted since it decided to.
+                let may = preempts && own_timing.interval.outranks(peer)
+                    || own_timing.will_time_out(peer);
+                preempting |= may;
+                if !may {
+                    self.violated(
+                        Checker::NoTakeoverUnderLease,
+                        format!("host{host} takes group {g} from host{other}"),
+                    );
+                }
+            }
+        }
+        let term = Term {
+            host,
+            began: now,
+            preempting,
+            answers: None,
+        };
+        self.checks.terms[g].push(term);
+        self.checks.shown[host][g].term = Some(self.checks.terms[g].len() - 1);
+    }
+
+    fn last_heard_of_others(&self, a: usize, b: usize, g: usize) -> Option<Nanos> {
+        let others = (0..self.hosts.len()).filter(|other| *other != a && *other != b);
+        others
+            .filter_map(|other| self.checks.shown[other][g].heard_at)
+            .max()
+    }
+
+    /// The map is written.
+    pub(super) fn write_lease(
+        &mut self,
+        host: usize,
+        engine: &Engine,
+        group: GroupId,
+        entry: vipd_common::Group,
+    ) {
+        let g = group.0 as usize;
+        self.enter_term(host, engine, group);
+        let until = entry
+            .lease_until_ns
+            .saturating_sub(self.hosts[host].boot_offset);
+        self.note_host(host, || format!("lease   group {g} until {}", time(until)));
+        let ratio = Nanos::from(self.setup.groups[g].dead_ratio);
+        match self.checks.shown[host][g].advert {
+            None => self.violated(
+                Checker::FirstFrameIsAdvert,
+                format!("host{host}, group {g}"),
+            ),
+            Some((sent_at, interval)) => {
+                let earliest = match interval.advbase {
+                    0 => sent_at + ratio * SECOND / 256,
+                    base => sent_at + ratio * Nanos::from(base) * SECOND,
+                };
+                let is_planted = self.setup.sabotage == Some(Sabotage::LeaseNeverExpires);
+                if until >= earliest && !is_planted {
+                    self.violated(
+                        Checker::LeaseWithinPromise,
+                        format!("host{host}, group {g}"),
+                    );
+                }
+            }
+        }
+        let clock = self.clock(host).as_nanos();
+        let is_new = !self.hosts[host].kernel.answers(g, clock);
+        self.hosts[host].kernel.groups.insert(g, entry);
+        if is_new {
+            let soon = self.reaction() * 3 / 2;
+            self.at(self.now, WorldEvent::AskOnce { group: g });
+            self.at(self.now + soon, WorldEvent::AskOnce { group: g });
+        }
+    }
+
+    /// A host answers a request.
+    pub(super) fn answered(&mut self, host: usize, g: usize) {
+        let Some(number) = self.checks.shown[host][g].term else {
+            return;
+        };
+        let (now, reaction) = (self.now, self.reaction());
+        let term = &mut self.checks.terms[g][number];
+        let first = term.answers.map_or(now, |(first, _)| first);
+        term.answers = Some((first, now));
+        if !self.setup.is_clean {
+            return;
+        }
+        // Every later term; this host may answer on for as long as the new
+        // master's advert travels, and no longer.
+        for later in self.checks.terms[g].clone() {
+            let Some((since, last)) = later.answers.filter(|_| later.host != host) else {
+                continue;
+            };
+            let overlap = now.min(last).saturating_sub(since.max(first));
+            if overlap <= reaction {
+                continue;
+            }
+            // The lease protects from a master that is silent. It cannot
+            // protect from one that is silent only since it was preempted.
+            let older = if later.began > term_began(self, g, number) {
+                host
+            } else {
+                later.host
+            };
+            let younger = if older == host {
+                later
+            } else {
+                self.checks.terms[g][number]
+            };
+            let was_stopped = !self.hosts[older].is_running()
+                || self.hosts[older].disturbed_at + MILLISECOND >= younger.began
+                || self.hosts[older].map_fails;
+            if younger.preempting && was_stopped {
+                self.coverage.insert("preempted a stopped master");
+                continue;
+            }
+            self.violated(
+                Checker::NoAnswerAfterSuccessor,
+                format!(
+                    "host{host} and host{} both answered for group {g} during {}",
+                    later.host,
+                    time(overlap)
+                ),
+            );
+        }
+    }
+
+    /// How long a settled world may take to settle: whoever was not heard is
+    /// waited for, and who wins is waited for once more, by whoever woke late.
+    pub fn settling_time(&self) -> Nanos {
+        let hosts = self.setup.hosts.iter();
+        let intervals = hosts.flat_map(|host| host.intervals.iter().enumerate());
+        let times = intervals.map(|(g, interval)| {
+            let ratio = u64::from(self.setup.groups[g].dead_ratio);
+            let slowest = if interval.advbase == 0 {
+                *interval
+            } else {
+                interval.demoted()
+            };
+            let period = nanos(slowest.period());
+            // The slowest is waited for, and then its first advert preempted.
+            ratio * period + period + nanos(slowest.skew())
+        });
+        let has_ucarp = |host: &HostSetup| host.program == Program::Ucarp;
+        let grid = if self.setup.hosts.iter().any(has_ucarp) {
+            // UCARP looks at its timer once an interval.
+            2 * SECOND * 2
+        } else {
+            0
+        };
+        let wire = 4 * self.reaction();
+        times.max().unwrap_or(0) + grid + wire
+    }
+
+    /// Nobody hears of a request any more.
+    pub(super) fn judge(&mut self, ask: &Ask) {
+        let Some(g) = self.setup.group_of(ask.lan, ask.vip) else {
+            return;
+        };
+        self.record_answers(g, ask);
+        let is_excused = !self.active.iter().all(super::faults::Fault::excuses_nobody);
+        if is_excused || self.quiet_from + self.settling_time() > ask.asked_at {
+            return;
+        }
+        self.checks.judged += 1;
+        let able: Vec<usize> = (0..self.hosts.len())
+            .filter(|h| {
+                let host = &self.hosts[*h];
+                host.is_running() && host.kernel.nics[ask.lan].up && !host.sends_fail
+            })
+            .collect();
+        let macs = &ask.answered_by;
+        if macs.len() > 1 {
+            return self.violated(
+                Checker::OneAnswers,
+                format!("{macs:?} answer for group {g}"),
+            );
+        }
+        let Some(mac) = macs.first().copied() else {
+            if !able.is_empty() {
+                self.violated(
+                    Checker::SomebodyAnswers,
+                    format!("nobody answers for group {g}"),
+                );
+            }
+            return;
+        };
+        let Some(owner) = able
+            .iter()
+            .copied()
+            .find(|h| self.hosts[*h].kernel.nics[ask.lan].mac == mac)
+        else {
+            return self.violated(
+                Checker::SomebodyAnswers,
+                format!("{mac} answers for group {g}"),
+            );
+        };
+        let rank = |h: usize| {
+            let interval = self.setup.hosts[h].intervals[g];
+            match self.view(h, g) {
+                Some(view) if view.is_demoted => interval.demoted().period(),
+                _ => interval.period(),
+            }
+        };
+        let all_preempt = self.setup.hosts.iter().all(|host| host.preempt);
+        let best = able.iter().map(|h| rank(*h)).min();
+        if all_preempt && best.is_some_and(|best| best < rank(owner)) {
+            return self.violated(
+                Checker::ThePreferredAnswers,
+                format!("host{owner} answers for group {g}"),
+            );
+        }
+        self.judge_listener(ask, g, mac);
+    }
+
+    fn judge_listener(&mut self, ask: &Ask, g: usize, mac: MacAddr) {
+        // The locktime hides an announcement; the third after it does not.
+        let settled = self.quiet_from + self.settling_time() + 4 * SECOND;
+        if settled > ask.asked_at {
+            return;
+        }
+        let entry = self.client.entry(ask.lan, ask.vip);
+        if entry != Some(mac) {
+            self.violated(
+                Checker::ClientFollows,
+                format!("the client sends to {entry:?}, {mac} has group {g}"),
+            );
+        } else if !self.reaches(ask.lan, ask.vip, mac) {
+            self.violated(
+                Checker::ClientReaches,
+                format!("{mac} does not take packets for group {g}"),
+            );
+        }
+    }
+
+    pub(super) fn before(&self, host: usize, engine: &Engine, origin: Option<Origin>) -> Before {
+        let clock = self.clock(host);
+        let is_worthless = matches!(origin, Some(Origin::Worthless | Origin::Echo));
+        let is_due = engine
+            .poll_timeout()
+            .is_some_and(|timeout| timeout <= clock);
+        Before {
+            worthless: (is_worthless && !is_due).then(|| roles(engine)),
+        }
+    }
+
+    pub(super) fn after(&mut self, host: usize, engine: &Engine, before: Before) {
+        if before
+            .worthless
+            .is_some_and(|before| before != roles(engine))
+        {
+            self.violated(Checker::WorthlessFramesChangeNothing, format!("host{host}"));
+        }
+        for view in engine.groups() {
+            let shown = &mut self.checks.shown[host][view.id.0 as usize];
+            let shrank = !grew(&shown.counters, view.counters);
+            shown.counters = *view.counters;
+            if shrank {
+                self.violated(Checker::CountersGrow, format!("host{host}"));
+            }
+        }
+    }
+
+    /// A line for the operator.
+    pub(super) fn check_log(&mut self, host: usize, event: &Event) {
+        let kind = self.cover_event(event);
+        self.note_host(host, || describe(event));
+        let (Event::BadDigest { group, .. }
+        | Event::Looped { group }
+        | Event::SameSource { group, .. }
+        | Event::EqualTimers { group, .. }
+        | Event::Challenged { group, .. }
+        | Event::Conflict { group, .. }
+        | Event::AddressLost { group, .. }
+        | Event::SendFailed { group }) = event
+        else {
+            return;
+        };
+        let now = self.now;
+        let key = (host, self.hosts[host].incarnation, group.0, kind);
+        let (lines, since) = self.checks.lines.entry(key).or_insert((0, now));
+        *lines += 1;
+        if *lines > 1 + (now - *since) / (60 * SECOND) {
+            let what = format!(
+                "host{host} logs {kind} {lines} times in {}",
+                time(now - *since)
+            );
+            self.violated(Checker::OneLinePerEpisode, what);
+        }
+    }
+}
+
+fn term_began(world: &World, g: usize, number: usize) -> Nanos {
+    world.checks.terms[g][number].began
+}
+
+fn roles(engine: &Engine) -> Vec<(Role, Option<Instant>)> {
+    let role = |view: vipd::engine::GroupView<'_>| (view.role, view.since.map(|(at, _)| at));
+    engine.groups().map(role).collect()
+}
+
+fn grew(old: &GroupCounters, new: &GroupCounters) -> bool {
+    new.adverts_sent >= old.adverts_sent
+        && new.adverts_received >= old.adverts_received
+        && new.bad_digest >= old.bad_digest
+        && new.looped >= old.looped
+        && new.send_errors >= old.send_errors
+        && new.map_errors >= old.map_errors
+        && new.address_errors >= old.address_errors
+        && new.addresses_lost >= old.addresses_lost
+        && new.announcements >= old.announcements
+        && new.conflicts >= old.conflicts
+        && new.challenges >= old.challenges
+        && new.transitions >= old.transitions
+}
+
+fn describe(event: &Event) -> String {
+    match event {
+        Event::Changed { group, transition } => format!(
+            "LOG     group {}: {} -> {} ({})",
+            group.0,
+            transition.from.as_str(),
+            transition.to.as_str(),
+            transition.reason.as_str()
+        ),
+        other => format!("LOG     {other:?}"),
+    }
+}
+
+/// Seconds.
+pub fn time(at: Nanos) -> String {
+    format!("{}.{:06}", at / SECOND, at % SECOND / 1000)
+}

@@ -1,0 +1,102 @@
+//! What a simulation must have provoked to prove anything.
+
+use vipd::carp::Reason;
+use vipd::engine::{Event, Input, Purpose};
+
+use super::faults::Fault;
+use super::world::World;
+
+/// Everything that can occur, by name.
+pub fn everything() -> Vec<&'static str> {
+    let mut all: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    all.extend(Fault::NAMES);
+    all.extend(INPUTS);
+    all.extend(PURPOSES);
+    all.extend(EFFECTS);
+    all.extend(EVENTS);
+    all
+}
+
+impl World {
+    pub(super) fn cover_input(&mut self, input: &Input<'_>) {
+        let name = match input {
+            Input::Datagram { .. } => "input datagram",
+            Input::Deadline => "input deadline",
+            Input::Link { .. } => "input link",
+            Input::Sent { .. } => "input sent",
+            Input::Failed { .. } => "input failed",
+            Input::Placed { .. } => "input placed",
+            Input::AddressLost { .. } => "input address lost",
+            Input::Conflict { .. } => "input conflict",
+            Input::StepDown { .. } => "input step down",
+            Input::Shutdown => "input shutdown",
+        };
+        self.coverage.insert(name);
+        if let Input::Failed { effect, .. } = input {
+            self.coverage.insert(match effect {
+                vipd::engine::Effect::Send => "effect send",
+                vipd::engine::Effect::Map => "effect map",
+                vipd::engine::Effect::Address => "effect address",
+            });
+        }
+    }
+
+    pub(super) fn cover_purpose(&mut self, purpose: Purpose) {
+        self.coverage.insert(match purpose {
+            Purpose::Advert => "purpose advert",
+            Purpose::BowOut => "purpose bow-out",
+            Purpose::Farewell => "purpose farewell",
+            Purpose::Announce => "purpose announce",
+        });
+    }
+
+    pub(super) fn cover_event(&mut self, event: &Event) -> &'static str {
+        let name = match event {
+            Event::Changed { transition, .. } => {
+                self.coverage.insert(transition.reason.as_str());
+                "event changed"
+            }
+            Event::BadDigest { .. } => "event bad digest",
+            Event::Looped { .. } => "event looped",
+            Event::SameSource { .. } => "event same source",
+            Event::EqualTimers { .. } => "event equal timers",
+            Event::Challenged { .. } => "event challenged",
+            Event::Conflict { .. } => "event conflict",
+            Event::AddressLost { .. } => "event address lost",
+            Event::SendFailed { .. } => "event send failed",
+        };
+        self.coverage.insert(name);
+        name
+    }
+}
+
+const INPUTS: [&str; 10] = [
+    "input datagram",
+    "input deadline",
+    "input link",
+    "input sent",
+    "input failed",
+    "input placed",
+    "input address lost",
+    "input conflict",
+    "input step down",
+    "input shutdown",
+];
+const PURPOSES: [&str; 4] = [
+    "purpose advert",
+    "purpose bow-out",
+    "purpose farewell",
+    "purpose announce",
+];
+const EFFECTS: [&str; 3] = ["effect send", "effect map", "effect address"];
+const EVENTS: [&str; 9] = [
+    "event changed",
+    "event bad digest",
+    "event looped",
+    "event same source",
+    "event equal timers",
+    "event challenged",
+    "event conflict",
+    "event address lost",
+    "event send failed",
+];

@@ -1,0 +1,6 @@
+//! The simulated tier: many hosts, seeds and faults under a virtual clock, and
+//! checkers that look from outside.
+
+mod breadth;
+mod planted;
+mod scenarios;

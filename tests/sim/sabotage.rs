@@ -1,0 +1,45 @@
+//! Faults planted into the driver, to see that a checker finds each of them.
+//! The product has no switch for any of this.
+
+/// What the driver, or the configuration it hands out, does wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The kernel answers for ever.
+    LeaseNeverExpires,
+    /// A failed send is reported as done.
+    LeaseWithoutSend,
+    /// Clients are told before the kernel can answer them.
+    AnnounceBeforeLease,
+    /// The kernel is not told to fall silent.
+    SilenceIgnored,
+    /// After a stall the timers fire before the queue is read.
+    DeadlineBeforeQueue,
+    /// The first advert of a takeover does not leave.
+    TakeoverAdvertDropped,
+    /// The role is given away before the kernel is silent.
+    BowOutBeforeSilence,
+    /// All hosts have advskew 0.
+    SkewIgnored,
+    /// The last host has the first one's interval, and so on.
+    RankingReversed,
+    PreemptIgnored,
+    /// The stranger has the right password.
+    WrongKeyAccepted,
+    AnnouncementsWithheld,
+    /// An address that was taken away is not put back.
+    LostAddressNotRestored,
+    /// Announcements name another host's MAC.
+    ForeignMacAnnounced,
+    /// A host that yielded goes on to advertise.
+    BackupAdvertises,
+    /// The counters start again while the daemon runs.
+    CountersReset,
+    /// Each bad advert is logged.
+    EveryBadAdvertLogged,
+    /// The engine is never told that its addresses are placed.
+    PlacedForgotten,
+    /// The engine's deadline is not kept.
+    DeadlineForgotten,
+    /// A lease reaches one interval further than the engine said.
+    LeaseTooLong,
+}

@@ -1,0 +1,278 @@
+//! From a seed to a world and what goes wrong in it.
+
+use std::fmt::Write as _;
+
+use vipd::carp::Interval;
+use vipd::engine::Placement;
+
+use super::checks::time;
+use super::faults::Fault;
+use super::rng::Rng;
+use super::sabotage::Sabotage;
+use super::setup::{
+    GroupSetup, HostSetup, MICROSECOND, MILLISECOND, Nanos, Program, SECOND, Setup, Wire, group,
+};
+use super::world::{Event, World};
+
+/// What kind of world a seed makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flavour {
+    /// Hosts fail, the network does not.
+    Clean,
+    /// The network fails, too.
+    Rough,
+    /// One of the hosts runs UCARP.
+    Legacy,
+}
+
+/// How intervals are given out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ranks {
+    Distinct,
+    Equal,
+    /// One host advertises so seldom that others cannot wait for it.
+    OneSlow,
+    /// advbase 0: milliseconds.
+    Fast,
+}
+
+/// What a seed came to.
+pub struct Played {
+    pub world: World,
+    pub end: Nanos,
+}
+
+/// Plays a seed, as far as the first violation.
+pub fn play(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Played {
+    let mut rng = Rng::new(seed ^ 0x0d15_ea5e);
+    let flavour = match rng.range(0, 99) {
+        0..60 => Flavour::Clean,
+        60..85 => Flavour::Rough,
+        _ => Flavour::Legacy,
+    };
+    let setup = setup(seed, flavour, sabotage, &mut rng);
+    let mut world = World::new(setup, trace);
+    let end = plan(&mut world, flavour, &mut rng);
+    world.run_until(end);
+    Played { world, end }
+}
+
+/// What to show of a seed that failed: its last events, and how to repeat it.
+pub fn report(seed: u64, sabotage: Option<Sabotage>) -> String {
+    let played = play(seed, sabotage, true);
+    let mut text = String::new();
+    let trace = played.world.trace.unwrap_or_default();
+    let first = trace.len().saturating_sub(SHOWN);
+    for line in &trace[first..] {
+        _ = writeln!(
+            text,
+            "{:>12}  {:<6}  {}",
+            time(line.at),
+            line.who,
+            line.what
+        );
+    }
+    if let Some(violation) = played.world.violation {
+        _ = writeln!(
+            text,
+            "{:?} at {}: {}",
+            violation.checker,
+            time(violation.at),
+            violation.what
+        );
+    }
+    _ = writeln!(text, "repeat it: cargo xtask sim --seed {seed}");
+    text
+}
+
+fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng) -> Setup {
+    let hosts = match rng.range(0, 9) {
+        0..6 => 3,
+        6..8 => 2,
+        _ => rng.range(4, 6) as usize,
+    };
+    let ranks = match (flavour, rng.range(0, 19)) {
+        (_, 0..11) | (Flavour::Legacy, _) => Ranks::Distinct,
+        (_, 11..14) => Ranks::Equal,
+        (_, 14..16) => Ranks::OneSlow,
+        (_, 16..) => Ranks::Fast,
+    };
+    let lans = if rng.range(0, 3) == 0 { 2 } else { 1 };
+    let groups: Vec<GroupSetup> = (0..rng.range(1, 2) as usize)
+        .map(|g| {
+            let ratio = match ranks {
+                Ranks::Fast => 20,
+                Ranks::Distinct => rng.pick(&[2, 3, 3, 3, 4]),
+                Ranks::Equal | Ranks::OneSlow => 3,
+            };
+            group(g, g % lans, rng.range(1, 2) as u8, ratio)
+        })
+        .collect();
+    let advbase = rng.pick(&[1, 1, 1, 2]);
+    let preempt = ranks != Ranks::OneSlow && rng.range(0, 9) < 7;
+    let starts_within = rng.pick(&[0, 100 * MILLISECOND, 10 * SECOND]);
+    let by_group: Vec<Vec<Interval>> = groups
+        .iter()
+        .map(|_| intervals(hosts, ranks, advbase, rng))
+        .collect();
+    let ucarp = (flavour == Flavour::Legacy).then(|| rng.index(hosts));
+    let hosts = (0..hosts)
+        .map(|h| HostSetup {
+            program: if ucarp == Some(h) {
+                Program::Ucarp
+            } else {
+                Program::Vipd
+            },
+            intervals: by_group.iter().map(|intervals| intervals[h]).collect(),
+            preempt,
+            placement: rng.pick(&[
+                Placement::Interface,
+                Placement::Interface,
+                Placement::Loopback,
+            ]),
+            starts_at: match ranks {
+                Ranks::OneSlow if h > 0 => 20 * SECOND,
+                _ => rng.range(0, starts_within),
+            },
+        })
+        .collect();
+    let slowest_wire = match ranks {
+        Ranks::Fast => 500 * MICROSECOND,
+        Ranks::Distinct | Ranks::Equal | Ranks::OneSlow => 3 * MILLISECOND,
+    };
+    let mut setup = Setup {
+        seed,
+        lans,
+        wire: Wire {
+            min_delay: 20 * MICROSECOND,
+            max_delay: rng.range(100 * MICROSECOND, slowest_wire),
+            loss: 0,
+            doubled: rng.pick(&[0, 0, 50]),
+        },
+        groups,
+        hosts,
+        locktime: rng.pick(&[0, SECOND]),
+        is_clean: flavour == Flavour::Clean,
+        ask_every: SECOND,
+        sabotage,
+    };
+    setup.ask_every = World::new(setup.clone(), false).settling_time() / 60;
+    setup
+}
+
+/// Far enough apart that the wire does not turn the order around.
+fn intervals(hosts: usize, ranks: Ranks, advbase: u8, rng: &mut Rng) -> Vec<Interval> {
+    let mut skews: Vec<u8> = match ranks {
+        Ranks::Fast => (1..12).collect(),
+        Ranks::Distinct | Ranks::Equal | Ranks::OneSlow => (0..25).map(|n| n * 4).collect(),
+    };
+    rng.shuffle(&mut skews);
+    let interval = |h: usize| match ranks {
+        Ranks::Distinct => Interval::new(advbase, skews[h]),
+        Ranks::Equal => Interval::new(1, 10),
+        Ranks::OneSlow => Interval::new(if h == 0 { 4 } else { 1 }, skews[h]),
+        Ranks::Fast => Interval::new(0, skews[h]),
+    };
+    (0..hosts).map(interval).collect()
+}
+
+/// Some faults, each after the last or within it; then peace. Returns when it
+/// is over.
+fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng) -> Nanos {
+    let settling = world.settling_time();
+    let starts = world.setup.hosts.iter().map(|host| host.starts_at);
+    let mut at = starts.max().unwrap_or(0) + rng.range(settling / 2, settling * 3 / 2);
+    for _ in 0..rng.range(1, 6) {
+        let fault = fault(world, flavour, settling, rng);
+        world.at(at, Event::Fault(fault));
+        // Sometimes at once, sometimes into the last one's end, sometimes later.
+        at += match rng.range(0, 5) {
+            0 => rng.range(0, MILLISECOND),
+            1..3 => rng.range(0, settling / 2),
+            3 => rng.range(0, settling),
+            _ => settling * 5 / 4,
+        };
+    }
+    at + settling * 3 + 6 * SECOND
+}
+
+fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fault {
+    let vipd: Vec<usize> = (0..world.setup.hosts.len())
+        .filter(|h| world.setup.hosts[*h].program == Program::Vipd)
+        .collect();
+    let host = rng.pick(&vipd);
+    let lan = rng.index(world.setup.lans);
+    let group = rng.index(world.setup.groups.len());
+    let lasts = match rng.range(0, 4) {
+        0 => rng.range(MILLISECOND, 20 * MILLISECOND),
+        1 | 2 => rng.range(settling / 20, settling / 2),
+        _ => rng.range(settling / 4, settling * 3 / 2),
+    };
+    let back_after = lasts.max(5 * MILLISECOND);
+    let only = (rng.range(0, 1) == 0).then_some(group);
+    let hosts = world.setup.hosts.len();
+    let from = rng.index(hosts);
+    let to = (from + 1 + rng.index(hosts - 1)) % hosts;
+    let is_fast = world.setup.hosts[0].intervals[0].advbase == 0;
+    let calm = [
+        Fault::Stall { host, lasts },
+        Fault::Stall { host, lasts },
+        Fault::Kill { host, back_after },
+        Fault::Kill { host, back_after },
+        Fault::Shutdown { host, back_after },
+        Fault::StepDown { host, group: only },
+        Fault::LinkDown { host, lan, lasts },
+        Fault::MapFails { host, lasts },
+        Fault::PlacingFails { host, lasts },
+        Fault::PlacingIsSlow { host, lasts },
+        Fault::AddressLost { group },
+        Fault::NewMac { host, lan },
+        Fault::WrongPassword { group },
+        Fault::OtherAddresses { group },
+        Fault::Garbage { lan },
+        Fault::UnknownVhid { lan },
+        Fault::Loop { lan, lasts },
+        Fault::RivalArp { group },
+        Fault::Doubling {
+            lan,
+            per_mille: 300,
+            lasts,
+        },
+        Fault::SendsFail { host, lasts },
+    ];
+    let torn = [
+        Fault::CutOneWay {
+            lan,
+            from,
+            to,
+            lasts,
+        },
+        Fault::CutBothWays {
+            lan,
+            from,
+            to,
+            lasts,
+        },
+        Fault::CutBothWays {
+            lan,
+            from,
+            to,
+            lasts,
+        },
+        Fault::Loss {
+            lan,
+            per_mille: rng.range(20, 600),
+            lasts,
+        },
+        Fault::SameSource { host, group },
+    ];
+    match flavour {
+        Flavour::Rough | Flavour::Legacy if rng.range(0, 1) == 0 => rng.pick(&torn),
+        // A demoted host advertises every 0.94 s, for ever by its peers' clocks.
+        _ if is_fast => rng.pick(&calm[..calm.len() - 1]),
+        Flavour::Clean | Flavour::Rough | Flavour::Legacy => rng.pick(&calm),
+    }
+}
+
+/// How many of the last events are shown.
+const SHOWN: usize = 60;
