@@ -65,6 +65,9 @@ pub enum Input<'a> {
     Deadline,
     /// The interface is like this, from now on.
     Link { interface: InterfaceId, link: Link },
+    /// An earlier daemon of this host left a lease in the map, with this host as
+    /// its owner. To be told before the interface's first `Link`.
+    Adopt { group: GroupId, until: Instant },
     /// The group's advert went out; `at` is from just before it was sent.
     Sent { group: GroupId, at: Instant },
     /// An effect of this group was not achieved.
@@ -84,7 +87,7 @@ pub enum Input<'a> {
     },
     /// The operator wants others to be master, of one group or of all.
     StepDown { group: Option<GroupId> },
-    /// The daemon ends. Drain, and it has ended well.
+    /// The daemon ends. Go on until [`Engine::is_drained`], and it has ended well.
     Shutdown,
 }
 
@@ -239,9 +242,15 @@ impl Engine {
     /// `Input::Shutdown` nothing follows from anything any more.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         // That the kernel could not be silenced must still hold back the bow-out.
-        let map_failed = matches!(input, Input::Failed { effect: Effect::Map, .. });
+        let map_failed = matches!(
+            input,
+            Input::Failed {
+                effect: Effect::Map,
+                ..
+            }
+        );
         if self.has_ended && !map_failed {
-            return;
+            return self.handle_after_end(input, now);
         }
         let out = &mut self.outputs;
         if !matches!(input, Input::Sent { .. }) {
@@ -257,6 +266,7 @@ impl Engine {
                 }
             }
             Input::Link { interface, link } => self.handle_link(interface, link, now),
+            Input::Adopt { group, until } => self.with(group, |group, _| group.adopt(until)),
             Input::Sent { group, at } => {
                 self.with(group, |group, out| group.handle_sent(at, now, out))
             }
@@ -296,6 +306,12 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether nothing is left to be done after `Input::Shutdown`: no group takes
+    /// traffic any more for an address it gave away.
+    pub fn is_drained(&self) -> bool {
+        !self.groups.iter().any(Group::is_draining)
     }
 
     /// What to do next; `None` when everything is done.
@@ -340,6 +356,36 @@ impl Engine {
     fn with(&mut self, id: GroupId, act: impl FnOnce(&mut Group, &mut VecDeque<Output>)) {
         if let Some(group) = self.groups.get_mut(id.0 as usize) {
             act(group, &mut self.outputs);
+        }
+    }
+
+    /// Once it has ended, only the addresses are still to be taken off.
+    fn handle_after_end(&mut self, input: Input<'_>, now: Instant) {
+        match input {
+            Input::Datagram { interface, bytes } => {
+                if let Ok((from, advert)) = Advertisement::parse(bytes) {
+                    let of_vhid = |group: &&mut Group| {
+                        group.interface() == interface && group.vhid() == advert.vhid
+                    };
+                    if let Some(group) = self.groups.iter_mut().find(of_vhid) {
+                        group.handle_advert_after_end(from, &advert, now);
+                    }
+                }
+            }
+            Input::Deadline => {
+                for group in &mut self.groups {
+                    group.unplace_if_due(now, &mut self.outputs);
+                }
+            }
+            Input::Link { .. }
+            | Input::Adopt { .. }
+            | Input::Sent { .. }
+            | Input::Failed { .. }
+            | Input::Placed { .. }
+            | Input::AddressLost { .. }
+            | Input::Conflict { .. }
+            | Input::StepDown { .. }
+            | Input::Shutdown => {}
         }
     }
 

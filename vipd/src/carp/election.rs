@@ -8,6 +8,10 @@
 //!    +----------------------+---------------- halt ------------------
 //! ```
 //!
+//! A preferred host takes over from a master that is alive. If that one is a
+//! vipd host too, it says when it has fallen silent, or its lease tells: until
+//! then there is a [`Election::predecessor`], and two would answer.
+//!
 //! It is told what happened and when, and says what follows. It sends nothing,
 //! owns nothing and reads no clock. A deadline lives in the state that needs
 //! it, so no backup can hold an advertisement timer.
@@ -93,11 +97,13 @@ pub enum Reason {
     AddressFault,
     /// The daemon ends.
     Shutdown,
+    /// The daemon was started anew within the lease of the one before it.
+    Resumed,
 }
 
 impl Reason {
     /// Every reason, for those who check that all of them occur.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Start,
         Self::LinkUp,
         Self::LinkDown,
@@ -112,6 +118,7 @@ impl Reason {
         Self::MapFault,
         Self::AddressFault,
         Self::Shutdown,
+        Self::Resumed,
     ];
 
     /// As `vipd status` and the logs name it.
@@ -131,6 +138,7 @@ impl Reason {
             Self::MapFault => "map_fault",
             Self::AddressFault => "address_fault",
             Self::Shutdown => "shutdown",
+            Self::Resumed => "resumed",
         }
     }
 }
@@ -140,6 +148,20 @@ impl Reason {
 pub struct Peer {
     pub address: Ipv4Addr,
     pub interval: Interval,
+    /// Whether it promises what vipd hosts promise.
+    pub is_vipd: bool,
+}
+
+impl Peer {
+    /// Whether this advert says that its sender has heard a better master and
+    /// is none any more.
+    fn is_farewell(self) -> bool {
+        self.is_vipd && self.interval.is_farewell()
+    }
+
+    fn is_bow_out(self) -> bool {
+        self.interval == Interval::BOW_OUT
+    }
 }
 
 /// A change of role.
@@ -161,6 +183,9 @@ pub enum Outcome {
     /// This host is master and heard one that must not be: show it and the
     /// clients who is.
     Challenged,
+    /// This host is master, and another that was master says that it is not any
+    /// more: show the clients who is.
+    Yielded,
     Changed(Transition),
 }
 
@@ -168,7 +193,10 @@ pub enum Outcome {
 enum State {
     Init,
     Backup(Backup),
-    Master { advertise_at: Instant },
+    Master {
+        advertise_at: Instant,
+        predecessor: Option<Predecessor>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,8 +207,18 @@ struct Backup {
     because: Reason,
     /// Who is master.
     master: Option<Peer>,
+    /// When that master answers no more, if it is a vipd host and falls silent
+    /// now: its lease counts from before it sent the advert.
+    master_silent_at: Instant,
     /// No preemption before.
     hold_until: Instant,
+}
+
+/// A master that this host takes over from, and that may still answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Predecessor {
+    address: Ipv4Addr,
+    silent_at: Instant,
 }
 
 /// The election of one virtual host on one interface.
@@ -214,6 +252,15 @@ impl Election {
         }
     }
 
+    /// The host takes part where an earlier daemon left off, as master. Only for
+    /// one whose lease has not ended.
+    pub fn resume(&mut self, now: Instant) -> Outcome {
+        match self.state {
+            State::Init => self.become_master(Reason::Resumed, now),
+            State::Backup(_) | State::Master { .. } => Outcome::Nothing,
+        }
+    }
+
     /// The host cannot take part any more.
     pub fn halt(&mut self, reason: Reason) -> Outcome {
         match self.state {
@@ -230,10 +277,16 @@ impl Election {
                 self.state = State::Backup(self.follow(backup, peer, now));
                 Outcome::Nothing
             }
-            State::Master { .. } => match self.rank_against(peer) {
-                Rank::Better => Outcome::Challenged,
-                Rank::Worse(reason) => self.become_backup(reason, Some(peer), now, now),
-            },
+            State::Master { .. } => {
+                self.hear_predecessor(peer, now);
+                if peer.is_farewell() || peer.is_bow_out() {
+                    return Outcome::Yielded;
+                }
+                match self.rank_against(peer) {
+                    Rank::Better => Outcome::Challenged,
+                    Rank::Worse(reason) => self.become_backup(reason, Some(peer), now, now),
+                }
+            }
         }
     }
 
@@ -254,12 +307,16 @@ impl Election {
                 Outcome::Nothing
             }
             State::Backup(backup) => self.become_master(backup.because, now),
-            State::Master { advertise_at } if now < advertise_at => Outcome::Nothing,
-            State::Master { advertise_at } => {
+            State::Master { advertise_at, .. } if now < advertise_at => Outcome::Nothing,
+            State::Master {
+                advertise_at,
+                predecessor,
+            } => {
                 let period = self.advertised_interval().period();
                 let on_beat = advertise_at + period;
                 self.state = State::Master {
                     advertise_at: if on_beat > now { on_beat } else { now + period },
+                    predecessor,
                 };
                 Outcome::Advertise
             }
@@ -315,7 +372,17 @@ impl Election {
         match self.state {
             State::Init => None,
             State::Backup(backup) => Some(backup.expires_at),
-            State::Master { advertise_at } => Some(advertise_at),
+            State::Master { advertise_at, .. } => Some(advertise_at),
+        }
+    }
+
+    /// Until when the master before this one may still answer. `None` if it has
+    /// fallen silent, or is not known to keep to a lease: then CARP's rule holds,
+    /// and the first advert takes the role.
+    pub fn predecessor(&self) -> Option<Instant> {
+        match self.state {
+            State::Master { predecessor, .. } => predecessor.map(|master| master.silent_at),
+            State::Init | State::Backup(_) => None,
         }
     }
 
@@ -365,12 +432,12 @@ impl Election {
             .master
             .is_none_or(|master| master.address == peer.address);
 
-        if peer.interval == Interval::BOW_OUT && !is_followed {
+        if peer.is_bow_out() && !is_followed {
             // Only the master can give the role away; this one had lost it.
             return backup;
         }
 
-        if peer.interval.is_farewell() {
+        if peer.is_farewell() {
             // Its sender has heard a better master, and so will this host.
             return backup;
         }
@@ -380,9 +447,14 @@ impl Election {
             expires_at: now + timing.master_down(Some(peer.interval)),
             because: Reason::MasterTimeout,
             master: Some(peer),
+            master_silent_at: if peer.is_bow_out() {
+                now
+            } else {
+                now + self.lease_of(peer)
+            },
             hold_until: backup.hold_until,
         };
-        let because = if peer.interval == Interval::BOW_OUT {
+        let because = if peer.is_bow_out() {
             Reason::MasterResigned
         } else if timing.will_time_out(peer.interval) {
             Reason::MasterTooSlow
@@ -395,8 +467,9 @@ impl Election {
             // Two masters are heard, or the master has just changed. The next
             // advert tells which; acting on this one could unseat a better
             // master that is alive.
+            let waits_for = (because != Reason::MasterTooSlow).then_some(peer.interval);
             return Backup {
-                expires_at: now + timing.master_down(None),
+                expires_at: now + timing.master_down(waits_for),
                 ..followed
             };
         }
@@ -445,6 +518,31 @@ impl Election {
         }
     }
 
+    /// How long a vipd master may answer after an advert. It counts from before
+    /// the advert was sent, so counting from when it was heard is enough.
+    fn lease_of(&self, master: Peer) -> Duration {
+        let timing = Timing {
+            interval: master.interval,
+            dead_ratio: self.config.timing.dead_ratio,
+        };
+        timing.lease()
+    }
+
+    /// Keeps account of when the master before this one falls silent.
+    fn hear_predecessor(&mut self, peer: Peer, now: Instant) {
+        let lease = self.lease_of(peer);
+        if let State::Master { predecessor, .. } = &mut self.state
+            && let Some(master) = predecessor
+            && master.address == peer.address
+        {
+            if peer.is_farewell() || peer.is_bow_out() {
+                *predecessor = None;
+            } else {
+                master.silent_at = now + lease;
+            }
+        }
+    }
+
     fn become_init(&mut self, reason: Reason) -> Outcome {
         self.change(State::Init, reason, None)
     }
@@ -464,6 +562,7 @@ impl Election {
             expires_at: listen_from + wait,
             because: Reason::MasterTimeout,
             master,
+            master_silent_at: listen_from + master.map_or(Duration::ZERO, |m| self.lease_of(m)),
             hold_until,
         };
         self.change(State::Backup(backup), reason, master)
@@ -471,9 +570,22 @@ impl Election {
 
     fn become_master(&mut self, reason: Reason, now: Instant) -> Outcome {
         let last = self.master();
-        // The first advert is the caller's immediate duty; this is the second.
-        let advertise_at = now + self.advertised_interval().period();
-        self.change(State::Master { advertise_at }, reason, last)
+        let predecessor = match self.state {
+            // Whoever was silent for so long, or resigned, does not answer.
+            State::Backup(backup) if backup.master_silent_at > now => last
+                .filter(|master| master.is_vipd)
+                .map(|master| Predecessor {
+                    address: master.address,
+                    silent_at: backup.master_silent_at,
+                }),
+            State::Init | State::Backup(_) | State::Master { .. } => None,
+        };
+        let state = State::Master {
+            // The first advert is the caller's immediate duty; this is the second.
+            advertise_at: now + self.advertised_interval().period(),
+            predecessor,
+        };
+        self.change(state, reason, last)
     }
 
     /// The only writer of the state's kind.

@@ -16,7 +16,18 @@
 //! ```
 //!
 //! The checksum is RFC 1071's over these 36 bytes, without a pseudo-header.
-//! Bytes after them belong to nobody; UCARP and both BSDs ignore them.
+//! Bytes after them belong to nobody; UCARP and both BSDs ignore them (their
+//! length checks are "at least", their checksums cover 36 bytes). There a vipd
+//! host puts its mark, by which others know what it promises: it answers by a
+//! lease, and says farewell only when it has fallen silent.
+//!
+//! ```text
+//! +---------------------------------------------------------------+
+//! |      'v'      |      'i'      |      'p'      |      'd'      |
+//! +---------------+---------------+---------------+---------------+
+//! |  version = 1  |                   zero                        |
+//! +---------------+-----------------------------------------------+
+//! ```
 
 use std::net::Ipv4Addr;
 
@@ -34,8 +45,11 @@ pub const HEADER_LEN: usize = 36;
 const ETHERNET_LEN: usize = 14;
 const IPV4_LEN: usize = 20;
 
-/// Length of a whole advertisement on Ethernet.
-pub const FRAME_LEN: usize = ETHERNET_LEN + IPV4_LEN + HEADER_LEN;
+/// What a vipd host appends. A later version may be longer, and begins alike.
+const MARK: [u8; 8] = *b"vipd\x01\0\0\0";
+
+/// What every version of the mark begins with.
+const MARK_MAGIC: &[u8] = b"vipd";
 
 /// 01:00:5e and the low 23 bits of 224.0.0.18 (RFC 1112, section 6.4).
 const MULTICAST_MAC: [u8; 6] = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
@@ -52,6 +66,8 @@ pub struct Advertisement {
     pub demote: u8,
     pub counter: u64,
     pub digest: [u8; 20],
+    /// Whether the sender is a vipd host. Not signed.
+    pub is_vipd: bool,
 }
 
 /// Where an advertisement is sent from.
@@ -107,8 +123,10 @@ impl Advertisement {
     }
 
     /// The Ethernet frame that carries it. `id` is the IPv4 identification.
-    pub fn emit_frame(&self, source: Source, id: u16) -> [u8; FRAME_LEN] {
-        let mut frame = [0; FRAME_LEN];
+    pub fn emit_frame(&self, source: Source, id: u16) -> Vec<u8> {
+        let mark: &[u8] = if self.is_vipd { &MARK } else { &[] };
+        let payload_len = HEADER_LEN + mark.len();
+        let mut frame = vec![0; ETHERNET_LEN + IPV4_LEN];
         frame[..6].copy_from_slice(&MULTICAST_MAC);
         frame[6..12].copy_from_slice(&source.mac);
         frame[12..14].copy_from_slice(&[0x08, 0x00]);
@@ -116,7 +134,7 @@ impl Advertisement {
         let ip = &mut frame[ETHERNET_LEN..ETHERNET_LEN + IPV4_LEN];
         ip[0] = 0x45;
         ip[1] = TOS;
-        ip[2..4].copy_from_slice(&((IPV4_LEN + HEADER_LEN) as u16).to_be_bytes());
+        ip[2..4].copy_from_slice(&((IPV4_LEN + payload_len) as u16).to_be_bytes());
         ip[4..6].copy_from_slice(&id.to_be_bytes());
         ip[6] = 0x40; // don't fragment
         ip[8] = TTL;
@@ -126,7 +144,8 @@ impl Advertisement {
         let sum = checksum(ip);
         ip[10..12].copy_from_slice(&sum.to_be_bytes());
 
-        frame[ETHERNET_LEN + IPV4_LEN..].copy_from_slice(&self.emit());
+        frame.extend_from_slice(&self.emit());
+        frame.extend_from_slice(mark);
         frame
     }
 
@@ -160,6 +179,7 @@ impl Advertisement {
                     .iter()
                     .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
                 digest: digest.try_into().map_err(|_| DecodeError::TooShort)?,
+                is_vipd: payload[HEADER_LEN..].starts_with(MARK_MAGIC),
             },
         ))
     }

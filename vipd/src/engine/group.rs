@@ -1,9 +1,13 @@
 //! One group: an election, and what this host does with its outcome.
+//!
+//! Here is what happens to it; how it takes over and gives up is in `claim`,
+//! what it sends in `frames`.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
-use vipd_common::arp::ArpFrame;
+mod claim;
+mod frames;
 
 use super::announce::Schedule;
 use super::episode::{Episodes, Kind};
@@ -13,8 +17,7 @@ use super::{
 };
 use crate::carp::{Authenticator, Election, Outcome, Peer, Role, Transition, election};
 
-/// How often a bow-out is sent: it may be lost, and nobody asks for it again.
-const BOW_OUTS: u8 = 2;
+use claim::{Claim, Stage};
 
 /// Least time between two adverts that others provoke.
 const MIN_PROVOKED_GAP: Duration = Duration::from_millis(100);
@@ -48,28 +51,6 @@ pub struct GroupCounters {
     pub transitions: u64,
 }
 
-/// How far this host has got with its claim to the addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The first advert has not gone out.
-    Advertising,
-    /// The addresses are being put on the interface.
-    Placing,
-    /// The lease is in the map.
-    Answering,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Claim {
-    stage: Stage,
-    /// Until when this host may answer.
-    lease_until: Instant,
-    /// When this host must admit that it is not master any more.
-    lapses_at: Instant,
-    /// What is logged once the claim stands.
-    transition: Transition,
-}
-
 /// What can be seen of a group.
 #[derive(Clone, Copy)]
 pub struct GroupView<'a> {
@@ -93,6 +74,10 @@ pub(super) struct Group {
     election: Election,
     link: Option<Link>,
     claim: Option<Claim>,
+    /// When the addresses come off the interface, after the role was given up.
+    unplace_at: Option<Instant>,
+    /// An earlier daemon's lease that this one goes on with.
+    adopted: Option<Instant>,
     announcements: Schedule,
     /// Counter of the first advert and of the next one.
     first_counter: u64,
@@ -118,6 +103,8 @@ impl Group {
             election,
             link: None,
             claim: None,
+            unplace_at: None,
+            adopted: None,
             announcements: Schedule::default(),
             first_counter: seed,
             next_counter: seed,
@@ -173,9 +160,11 @@ impl Group {
         let peer = Peer {
             address: from,
             interval: advert.interval,
+            is_vipd: advert.is_vipd,
         };
+        self.hear_successor(peer, now);
         let outcome = self.election.advert(peer, now);
-        if outcome == Outcome::Challenged && advert.interval != Interval::BOW_OUT {
+        if outcome == Outcome::Challenged {
             let event = Event::Challenged {
                 group: self.id,
                 from,
@@ -183,12 +172,16 @@ impl Group {
             self.log_once(Kind::Challenged, event, now, out);
         }
         self.follow(outcome, now, out);
+        // The master before may just have said that it is silent.
+        self.advance(now, out);
     }
 
     pub(super) fn handle_deadline(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         let outcome = self.election.deadline(now);
         self.follow(outcome, now, out);
+        self.advance(now, out);
         self.announce_if_due(now, out);
+        self.unplace_if_due(now, out);
     }
 
     /// Whoever wakes after its lease was not master meanwhile, and must not act
@@ -218,7 +211,10 @@ impl Group {
         if !link.up {
             return self.halt(Reason::LinkDown, now, out);
         }
-        if self.election.role() == Role::Init {
+        let adopted = self.adopted.take().filter(|until| *until > now);
+        if let Some(until) = adopted {
+            self.resume(until, now, out);
+        } else if self.election.role() == Role::Init {
             // The map may hold anything after a restart.
             out.push_back(Output::Silence {
                 interface: self.interface(),
@@ -254,23 +250,24 @@ impl Group {
         match (claim.stage, self.config.placement) {
             (Stage::Advertising, Placement::Interface) => {
                 claim.stage = Stage::Placing;
-                out.push_back(Output::PlaceAddresses {
-                    interface: self.config.interface,
-                    group: self.id,
-                });
+                self.unplace_at = None;
+                self.place(out);
             }
-            (Stage::Advertising, Placement::Loopback | Placement::None) => self.grant(now, out),
-            (Stage::Placing, _) => {}
+            (Stage::Advertising, Placement::Loopback | Placement::None) => {
+                claim.stage = Stage::Waiting;
+                self.advance(now, out);
+            }
+            (Stage::Placing | Stage::Waiting, _) => {}
             (Stage::Answering, _) => self.write_lease(out),
         }
     }
 
     pub(super) fn handle_placed(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        if self
-            .claim
-            .is_some_and(|claim| claim.stage == Stage::Placing)
+        if let Some(claim) = &mut self.claim
+            && claim.stage == Stage::Placing
         {
-            self.grant(now, out);
+            claim.stage = Stage::Waiting;
+            self.advance(now, out);
         }
     }
 
@@ -329,10 +326,7 @@ impl Group {
             address,
         };
         self.log_once(Kind::AddressLost, event, now, out);
-        out.push_back(Output::PlaceAddresses {
-            interface: self.interface(),
-            group: self.id,
-        });
+        self.place(out);
     }
 
     pub(super) fn handle_conflict(
@@ -349,10 +343,34 @@ impl Group {
             address,
         };
         self.log_once(Kind::Conflict, event, now, out);
-        if self.is_answering() {
-            self.announcements.provoke(now);
-            self.announce_if_due(now, out);
+        self.announce_again(now, out);
+    }
+
+    /// After the daemon's end: whether this is the advert of a successor.
+    pub(super) fn handle_advert_after_end(
+        &mut self,
+        from: Ipv4Addr,
+        advert: &Advertisement,
+        now: Instant,
+    ) {
+        if self.auth.verify(advert.counter, &advert.digest) {
+            let peer = Peer {
+                address: from,
+                interval: advert.interval,
+                is_vipd: advert.is_vipd,
+            };
+            self.hear_successor(peer, now);
         }
+    }
+
+    /// Whether it still takes traffic for a role that it gave away.
+    pub(super) fn is_draining(&self) -> bool {
+        self.unplace_at.is_some()
+    }
+
+    /// An earlier daemon left this lease in the map, for this host.
+    pub(super) fn adopt(&mut self, until: Instant) {
+        self.adopted = Some(until);
     }
 
     pub(super) fn step_down(&mut self, now: Instant, out: &mut VecDeque<Output>) {
@@ -369,6 +387,8 @@ impl Group {
         [
             self.election.poll_timeout(),
             self.claim.map(|claim| claim.lapses_at),
+            self.waits_until(),
+            self.unplace_at,
             self.announcements.poll_timeout(),
         ]
         .into_iter()
@@ -380,6 +400,7 @@ impl Group {
         let own = self.source_address().map(|address| Peer {
             address,
             interval: self.election.advertised_interval(),
+            is_vipd: true,
         });
         GroupView {
             id: self.id,
@@ -419,93 +440,17 @@ impl Group {
             Outcome::Nothing => {}
             Outcome::Advertise => self.advertise(out),
             Outcome::Challenged => self.answer_challenge(now, out),
+            Outcome::Yielded => self.announce_again(now, out),
             Outcome::Changed(transition) => {
                 self.since = Some((now, transition.reason));
                 self.counters.transitions += 1;
                 match (transition.from, transition.to) {
                     (_, Role::Master) => self.claim(transition, now, out),
-                    (Role::Master, _) => self.give_up(transition, out),
+                    (Role::Master, _) => self.give_up(transition, now, out),
                     (_, Role::Init | Role::Backup) => self.log_change(transition, out),
                 }
             }
         }
-    }
-
-    /// The election is won. The first step is the advert; the others follow
-    /// when it has gone out.
-    fn claim(&mut self, transition: Transition, now: Instant, out: &mut VecDeque<Output>) {
-        self.claim = Some(Claim {
-            stage: Stage::Advertising,
-            lease_until: now,
-            lapses_at: now + self.config.timing.lapse(),
-            transition,
-        });
-        self.advertise(out);
-    }
-
-    /// The last step of taking over.
-    fn grant(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        let Some(claim) = &mut self.claim else { return };
-        claim.stage = Stage::Answering;
-        let transition = claim.transition;
-        self.write_lease(out);
-        self.announcements.begin(now);
-        self.announce_if_due(now, out);
-        self.log_change(transition, out);
-    }
-
-    /// Mastership is lost: first of all the kernel must fall silent.
-    fn give_up(&mut self, transition: Transition, out: &mut VecDeque<Output>) {
-        // What was about to be done for the claim must not happen any more.
-        let id = self.id;
-        out.retain(|output| {
-            !matches!(
-                output,
-                Output::Transmit { group, .. } | Output::Lease { group, .. }
-                    | Output::PlaceAddresses { group, .. } if *group == id
-            )
-        });
-        out.push_back(Output::Silence {
-            interface: self.interface(),
-            group: self.id,
-        });
-        self.announcements.stop();
-        let claim = self.claim.take();
-
-        match transition.reason {
-            Reason::BetterMaster | Reason::TieLost => {
-                let interval = self.config.timing.interval.farewell();
-                self.transmit(interval, Purpose::Farewell, out);
-            }
-            Reason::StepDown | Reason::MapFault | Reason::AddressFault | Reason::Shutdown => {
-                for _ in 0..BOW_OUTS {
-                    self.transmit(Interval::BOW_OUT, Purpose::BowOut, out);
-                }
-            }
-            // No frame would get out, or none may be sent: whoever slept
-            // through its lease has nothing to give away.
-            Reason::LinkDown | Reason::LeaseExpired => {}
-            // These make masters, they do not end them.
-            Reason::Start
-            | Reason::LinkUp
-            | Reason::MasterTimeout
-            | Reason::MasterResigned
-            | Reason::MasterTooSlow
-            | Reason::Preempt => {}
-        }
-
-        if self.config.placement == Placement::Interface
-            && claim.is_some_and(|claim| claim.stage != Stage::Advertising)
-        {
-            out.push_back(Output::RemoveAddresses {
-                interface: self.interface(),
-                group: self.id,
-            });
-        }
-        if let Some(claim) = claim.filter(|claim| claim.stage != Stage::Answering) {
-            self.log_change(claim.transition, out);
-        }
-        self.log_change(transition, out);
     }
 
     fn answer_challenge(&mut self, now: Instant, out: &mut VecDeque<Output>) {
@@ -517,6 +462,11 @@ impl Group {
             self.last_provoked = Some(now);
             self.advertise(out);
         }
+        self.announce_again(now, out);
+    }
+
+    /// Clients may have heard somebody else.
+    fn announce_again(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         if self.is_answering() {
             self.announcements.provoke(now);
             self.announce_if_due(now, out);
@@ -525,75 +475,6 @@ impl Group {
 
     fn advertise(&mut self, out: &mut VecDeque<Output>) {
         self.transmit(self.election.advertised_interval(), Purpose::Advert, out);
-    }
-
-    fn transmit(&mut self, interval: Interval, purpose: Purpose, out: &mut VecDeque<Output>) {
-        let (Some(link), Some(address)) = (self.link, self.source_address()) else {
-            return;
-        };
-        let counter = self.next_counter;
-        self.next_counter = counter.wrapping_add(1);
-        let advert = Advertisement {
-            vhid: self.config.vhid,
-            interval,
-            demote: 0,
-            counter,
-            digest: self.auth.sign(counter),
-        };
-        let source = Source {
-            mac: link.mac.0,
-            address,
-        };
-        out.push_back(Output::Transmit {
-            interface: self.interface(),
-            group: self.id,
-            purpose,
-            frame: advert.emit_frame(source, counter as u16).to_vec(),
-        });
-    }
-
-    fn write_lease(&self, out: &mut VecDeque<Output>) {
-        let (Some(claim), Some(link)) = (self.claim, self.link) else {
-            return;
-        };
-        out.push_back(Output::Lease {
-            interface: self.interface(),
-            group: self.id,
-            vhid: self.config.vhid,
-            owner: link.mac,
-            until: claim.lease_until,
-        });
-    }
-
-    fn announce_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        let Some(link) = self.link else { return };
-        if !self.is_answering() || !self.announcements.take(now) {
-            return;
-        }
-        for vip in &self.config.vips {
-            // Some hosts take one form only, some switches and clients the other.
-            for frame in [
-                ArpFrame::announce_request(link.mac.0, vip.octets()),
-                ArpFrame::announce_reply(link.mac.0, vip.octets()),
-            ] {
-                self.counters.announcements += 1;
-                out.push_back(Output::Transmit {
-                    interface: self.config.interface,
-                    group: self.id,
-                    purpose: Purpose::Announce,
-                    frame: frame.to_bytes().to_vec(),
-                });
-            }
-        }
-    }
-
-    fn has_lapsed(&self, at: Instant) -> bool {
-        self.claim.is_some_and(|claim| at >= claim.lapses_at)
-    }
-
-    fn is_answering(&self) -> bool {
-        self.claim
-            .is_some_and(|claim| claim.stage == Stage::Answering)
     }
 
     fn source_address(&self) -> Option<Ipv4Addr> {

@@ -94,6 +94,7 @@ struct Neighbour {
     vhid: Vhid,
     address: Ipv4Addr,
     counter: u64,
+    is_vipd: bool,
 }
 
 impl Neighbour {
@@ -107,6 +108,7 @@ impl Neighbour {
             vhid: group.vhid,
             address,
             counter: 1 << 40,
+            is_vipd: false,
         }
     }
 
@@ -123,6 +125,7 @@ impl Neighbour {
             demote: 0,
             counter: self.counter,
             digest: self.auth.sign(self.counter),
+            is_vipd: self.is_vipd,
         };
         advert.emit_frame(source, 0)[14..].to_vec()
     }

@@ -32,6 +32,15 @@ fn peer(address: Ipv4Addr, advbase: u8, advskew: u8) -> Peer {
     Peer {
         address,
         interval: Interval::new(advbase, advskew),
+        is_vipd: false,
+    }
+}
+
+/// The same as a vipd host says it.
+fn vipd(address: Ipv4Addr, advbase: u8, advskew: u8) -> Peer {
+    Peer {
+        is_vipd: true,
+        ..peer(address, advbase, advskew)
     }
 }
 
@@ -39,6 +48,7 @@ fn bow_out(address: Ipv4Addr) -> Peer {
     Peer {
         address,
         interval: Interval::BOW_OUT,
+        is_vipd: false,
     }
 }
 
@@ -73,7 +83,7 @@ fn expire(election: &mut Election) -> (Instant, Outcome) {
 fn reason(outcome: Outcome) -> Option<Reason> {
     match outcome {
         Outcome::Changed(transition) => Some(transition.reason),
-        Outcome::Nothing | Outcome::Advertise | Outcome::Challenged => None,
+        Outcome::Nothing | Outcome::Advertise | Outcome::Challenged | Outcome::Yielded => None,
     }
 }
 
@@ -294,6 +304,7 @@ fn every_input_in_every_state_has_its_row() {
             Outcome::Nothing => "-",
             Outcome::Advertise => "advertise",
             Outcome::Challenged => "challenged",
+            Outcome::Yielded => "yielded",
             Outcome::Changed(transition) => {
                 assert_eq!(transition.from, before, "{row:?}");
                 assert_eq!(transition.to, election.role(), "{row:?}");

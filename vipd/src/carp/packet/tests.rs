@@ -164,6 +164,7 @@ impl Vector {
             demote: self.demote,
             counter: self.counter,
             digest: self.authenticator().sign(self.counter),
+            is_vipd: false,
         }
     }
 }
@@ -301,6 +302,31 @@ fn bytes_after_the_header_are_ignored() {
     let mut padding = datagram();
     padding.extend_from_slice(&[0xa5; 10]);
     assert!(Advertisement::parse(&padding).is_ok());
+}
+
+#[test]
+fn a_vipd_host_is_known_by_what_follows_the_header() {
+    let source = Source {
+        mac: [2, 0, 0, 0, 0, 1],
+        address: Ipv4Addr::new(10, 0, 2, 30),
+    };
+    let advert = Advertisement {
+        is_vipd: true,
+        ..VECTORS[0].advertisement()
+    };
+    let frame = advert.emit_frame(source, 0);
+    assert_eq!(frame.len(), 78);
+    assert_eq!(
+        Advertisement::parse(&frame[ETHERNET_LEN..]),
+        Ok((source.address, advert))
+    );
+    // The IP length decides, not what Ethernet padded the frame with.
+    let legacy = VECTORS[0].advertisement().emit_frame(source, 0);
+    let padded: Vec<u8> = legacy[ETHERNET_LEN..].iter().copied().chain(MARK).collect();
+    assert_eq!(
+        Advertisement::parse(&padded).map(|(_, advert)| advert.is_vipd),
+        Ok(false)
+    );
 }
 
 #[test]

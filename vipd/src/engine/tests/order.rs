@@ -134,7 +134,8 @@ fn give_up(daemon: &mut Daemon, reason: Reason) -> Vec<Step> {
         | Reason::MasterTimeout
         | Reason::MasterResigned
         | Reason::MasterTooSlow
-        | Reason::Preempt => panic!("{reason:?} ends no mastership"),
+        | Reason::Preempt
+        | Reason::Resumed => panic!("{reason:?} ends no mastership"),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is heard: whose adverts are believed, and what is only counted.
 
 use super::*;
-use crate::carp::packet::FRAME_LEN;
 
 /// Hears `datagram` every second for a minute, and more often than a backup
 /// would wait; returns what was done.
@@ -293,7 +292,7 @@ fn an_advert_is_sent_from_the_interfaces_own_mac_and_address() {
 
     let frame = daemon.advance(ms(3000))[0].frame.clone();
 
-    assert_eq!(frame.len(), FRAME_LEN);
+    assert_eq!(frame.len(), 78);
     assert_eq!(frame[..6], [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12]);
     assert_eq!(frame[6..12], [2, 0, 0, 0, 0, 5]);
     assert_eq!(frame[26..30], [10, 0, 0, 5]);
