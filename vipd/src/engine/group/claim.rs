@@ -177,11 +177,11 @@ impl Group {
             | Reason::Resumed => None,
         };
 
-        let was_placed = claim.is_some_and(|claim| claim.stage != Stage::Advertising);
-        if self.config.placement == Placement::Interface && was_placed {
-            match drain {
-                Some(drain) => self.unplace_at = Some(now + drain),
-                None => self.unplace(out),
+        if self.config.placement == Placement::Interface {
+            match (claim.map(|claim| claim.stage), drain) {
+                (Some(Stage::Answering), Some(drain)) => self.unplace_at = Some(now + drain),
+                (None | Some(Stage::Advertising), _) => {}
+                (Some(_), _) => self.unplace(out),
             }
         }
         if let Some(claim) = claim.filter(|claim| claim.stage != Stage::Answering) {

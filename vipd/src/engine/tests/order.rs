@@ -186,11 +186,21 @@ fn giving_up_is_silence_then_last_words_then_the_addresses() {
         let steps = give_up(&mut daemon, reason);
 
         let log = format!("log master to {role}: {}", reason.as_str());
+        // Whose role another host takes over still serves the clients that do
+        // not know yet.
+        let drains = matches!(
+            reason,
+            Reason::BetterMaster | Reason::TieLost | Reason::StepDown | Reason::Shutdown
+        );
         let mut expected = vec!["silence"];
         expected.extend(last_words);
-        expected.extend(["remove", &log]);
+        expected.extend((!drains).then_some("remove"));
+        expected.push(&log);
         assert_eq!(words(&steps), expected);
         assert_eq!(daemon.lease(), None);
+        if drains {
+            assert_eq!(words(&daemon.advance(ms(1300))), ["remove"], "{reason:?}");
+        }
     }
 }
 
@@ -227,6 +237,151 @@ fn giving_up_while_the_addresses_are_being_placed_removes_them() {
     ];
     assert_eq!(words(&steps), expected);
     assert!(late.is_empty(), "{late:?}");
+}
+
+/// A backup that preempts a vipd master, up to and with its first advert.
+fn preempting(placement: Placement) -> (Daemon, Neighbour) {
+    let mut daemon = Daemon::listening(vec![GroupConfig {
+        preempt: true,
+        ..placed(placement)
+    }]);
+    let mut master = Neighbour {
+        is_vipd: true,
+        ..Neighbour::new(HIGHER)
+    };
+    daemon.hear(&master.advert(1, 100));
+    let steps = daemon.advance(ms(0));
+    assert_eq!(words(&steps)[0], TAKEOVER[0]);
+    assert_eq!(daemon.lease(), None, "the master may still answer");
+    (daemon, master)
+}
+
+#[test]
+fn a_living_vipd_master_is_waited_for_until_it_says_farewell() {
+    for placement in [Placement::Interface, Placement::Loopback, Placement::None] {
+        let (mut daemon, mut master) = preempting(placement);
+
+        let steps = daemon.hear(&master.advert(1, 255));
+
+        assert_eq!(words(&steps)[0], "lease", "{placement:?}");
+        assert_eq!(daemon.lease(), Some(daemon.now + LEASE));
+    }
+}
+
+#[test]
+fn a_vipd_master_that_says_nothing_is_waited_for_until_its_lease_has_ended() {
+    let (mut daemon, _) = preempting(Placement::Interface);
+    let heard = daemon.now;
+    let lease = timing(1, 100, 3).lease();
+
+    let before = daemon.advance(lease - ms(1));
+    assert_eq!(count(&before, "lease"), 0, "{before:?}");
+    let after = daemon.advance(ms(1));
+
+    assert_eq!(daemon.now, heard + lease);
+    assert_eq!(words(&after)[0], "lease");
+}
+
+#[test]
+fn a_vipd_master_that_does_not_hear_this_host_keeps_the_right_to_answer() {
+    let (mut daemon, mut master) = preempting(Placement::Interface);
+
+    for _ in 0..20 {
+        daemon.advance(ms(1000));
+        daemon.hear(&master.advert(1, 100));
+        assert_eq!(daemon.lease(), None);
+    }
+}
+
+#[test]
+fn a_legacy_master_is_not_waited_for() {
+    // CARP's rule: it has no lease, and its farewell looks like any advert.
+    let mut daemon = Daemon::listening(vec![GroupConfig {
+        preempt: true,
+        ..group()
+    }]);
+    daemon.hear(&Neighbour::new(HIGHER).advert(1, 100));
+
+    daemon.advance(ms(0));
+
+    assert_eq!(daemon.lease(), Some(daemon.now + LEASE));
+}
+
+#[test]
+fn the_addresses_come_off_soon_after_a_successor_is_heard() {
+    let mut daemon = Daemon::master();
+    daemon.handle(Input::Shutdown);
+    daemon.advance(ms(400));
+
+    daemon.hear(&Neighbour::new(HIGHER).advert(255, 255));
+    assert!(
+        daemon.advance(ms(250)).is_empty(),
+        "a bow-out is no successor's"
+    );
+    daemon.hear(&Neighbour::new(HIGHER).advert(1, 0));
+    assert!(daemon.advance(ms(249)).is_empty());
+
+    assert_eq!(words(&daemon.advance(ms(1))), ["remove"]);
+}
+
+#[test]
+fn a_host_that_is_master_again_keeps_its_addresses() {
+    let mut daemon = Daemon::master();
+    daemon.hear(&Neighbour::new(HIGHER).advert(0, 1));
+    daemon.hear(&Neighbour::new(HIGHER).advert(255, 255));
+
+    let steps = daemon.advance(ms(5000));
+
+    assert_eq!(count(&steps, "lease"), 6);
+    assert_eq!(count(&steps, "remove"), 0);
+}
+
+#[test]
+fn a_new_daemon_goes_on_with_the_lease_of_the_one_before_it() {
+    let mut daemon = Daemon::new(vec![group()]);
+    let until = daemon.now + ms(700);
+    daemon.handle(Input::Adopt { group: G0, until });
+
+    let steps = daemon.link(ETH0, up(ETH0));
+
+    let expected = [
+        "advert 1/0",
+        "place",
+        "log init to master: resumed",
+        "lease",
+    ];
+    assert_eq!(words(&steps), expected);
+    assert_eq!(daemon.role(G0), Role::Master);
+    assert_eq!(daemon.lease(), Some(daemon.now + LEASE));
+}
+
+#[test]
+fn a_lease_that_has_ended_is_not_gone_on_with() {
+    let mut daemon = Daemon::new(vec![group()]);
+    let until = daemon.now;
+    daemon.handle(Input::Adopt { group: G0, until });
+
+    let steps = daemon.link(ETH0, up(ETH0));
+
+    assert_eq!(words(&steps)[0], "silence");
+    assert_eq!(daemon.role(G0), Role::Backup);
+}
+
+#[test]
+fn a_resumed_master_that_cannot_advertise_ends_with_the_lease() {
+    let mut daemon = Daemon::new(vec![group()]);
+    daemon.failing.insert(Effect::Send);
+    let until = daemon.now + ms(700);
+    daemon.handle(Input::Adopt { group: G0, until });
+    daemon.link(ETH0, up(ETH0));
+
+    let steps = daemon.advance(ms(700));
+
+    assert_eq!(
+        count(&steps, "log master to backup: lease_expired"),
+        1,
+        "{steps:?}"
+    );
 }
 
 #[test]

@@ -200,18 +200,22 @@ fn a_shutdown_falls_silent_bows_out_and_takes_the_addresses_along() {
             "silence",
             "bow-out 255/255",
             "bow-out 255/255",
-            "remove",
             "log master to init: shutdown",
         ];
         assert_eq!(of(&steps, id), expected);
     }
     assert!(daemon.map.is_empty());
+    assert!(!daemon.engine.is_drained());
+    let later = daemon.advance(ms(1300));
+    assert_eq!(words(&later), ["remove", "remove"]);
+    assert!(daemon.engine.is_drained());
 }
 
 #[test]
 fn after_a_shutdown_nothing_is_ever_done_again() {
     let mut daemon = masters(vec![group(), elsewhere()]);
     daemon.handle(Input::Shutdown);
+    daemon.advance(ms(1300));
     let foreign = GroupConfig {
         key: Key::from_passphrase(b"other").unwrap(),
         ..group()
