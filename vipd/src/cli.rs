@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
-use crate::config::{Config, GroupFlags, Paths};
+use crate::config::{Config, GroupFlags, Paths, Process};
 use crate::daemon::{self, Daemon, preflight};
 use crate::engine::Placement;
 use crate::io::control::{self, ClientError};
@@ -134,6 +134,13 @@ struct RunArgs {
     /// How to attach the responder
     #[arg(long, value_name = "MODE", value_enum, default_value_t = XdpModeArg::Auto)]
     xdp_mode: XdpModeArg,
+    /// Leave responder, leases and addresses in place at a stop, for a daemon
+    /// that is started within the lease
+    #[arg(long)]
+    keep_on_exit: bool,
+    /// Run the election with real-time priority and locked memory
+    #[arg(long)]
+    realtime: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -274,6 +281,10 @@ impl RunArgs {
                 XdpModeArg::Auto => Mode::Auto,
                 XdpModeArg::Native => Mode::Native,
                 XdpModeArg::Generic => Mode::Generic,
+            },
+            process: Process {
+                realtime: self.realtime,
+                keep_on_exit: self.keep_on_exit,
             },
         }
     }

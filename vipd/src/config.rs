@@ -14,6 +14,17 @@ pub struct Config {
     pub engine: engine::Config,
     /// How to attach the responder, for each of the engine's interfaces.
     pub xdp_modes: Vec<xdp::Mode>,
+    pub process: Process,
+}
+
+/// How the daemon runs and ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Whether the election gets real-time priority and locked memory.
+    pub realtime: bool,
+    /// Whether a stop leaves everything in place for a daemon that is started
+    /// next: responder, leases and addresses.
+    pub keep_on_exit: bool,
 }
 
 /// Where the daemon keeps things on the host.
@@ -38,6 +49,7 @@ pub struct GroupFlags {
     pub preempt: bool,
     pub placement: Placement,
     pub xdp_mode: xdp::Mode,
+    pub process: Process,
 }
 
 /// What is wrong with it.
@@ -87,6 +99,7 @@ impl Config {
                 groups: vec![group],
             },
             xdp_modes: vec![flags.xdp_mode],
+            process: flags.process,
         })
     }
 }
@@ -165,6 +178,7 @@ mod tests {
             preempt: false,
             placement: Placement::Interface,
             xdp_mode: xdp::Mode::Auto,
+            process: Process::default(),
         }
     }
 

@@ -14,5 +14,8 @@ pub mod netlink;
 /// Settings of an interface under `/proc/sys`.
 pub mod sysctl;
 
+/// Real-time priority and locked memory.
+pub mod realtime;
+
 /// The control socket, both ends.
 pub mod control;
