@@ -28,6 +28,11 @@ const SEND_STREAK: u8 = 3;
 /// UCARP sleeps these 3 seconds on SIGUSR2 (`carp.c:846`).
 const STEP_DOWN_HOLD: Duration = Duration::from_secs(3);
 
+/// How long a host does not preempt that could not keep its promise: long
+/// against the moment without an owner that each attempt costs, short enough to
+/// be back before anybody looks. It still takes over from a master that is gone.
+const FAULT_HOLD: Duration = Duration::from_secs(10);
+
 /// How an operator configures one virtual host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -276,7 +281,15 @@ impl Election {
     pub fn lapse(&mut self, reason: Reason, now: Instant) -> Outcome {
         match self.state {
             State::Init | State::Backup(_) => Outcome::Nothing,
-            State::Master { .. } => self.become_backup(reason, None, now, now),
+            State::Master { .. } => {
+                let outcome = self.become_backup(reason, None, now, now);
+                if let State::Backup(backup) = &mut self.state
+                    && matches!(reason, Reason::MapFault | Reason::AddressFault)
+                {
+                    backup.hold_until = now + FAULT_HOLD;
+                }
+                outcome
+            }
         }
     }
 
