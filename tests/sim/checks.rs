@@ -73,8 +73,6 @@ struct Shown {
     since: Option<Instant>,
     /// The last advert of this term that left.
     advert: Option<(Nanos, Interval)>,
-    /// The last advert, farewell or bow-out at all.
-    heard_at: Option<Nanos>,
     /// Number of its last term in the group's list.
     term: Option<usize>,
     counters: GroupCounters,
@@ -122,12 +120,7 @@ impl World {
 
     /// A daemon started anew.
     pub(super) fn forget_host(&mut self, host: usize) {
-        for shown in &mut self.checks.shown[host] {
-            *shown = Shown {
-                heard_at: shown.heard_at,
-                ..Shown::default()
-            };
-        }
+        self.checks.shown[host].fill(Shown::default());
     }
 
     fn enter_term(&mut self, host: usize, engine: &Engine, group: GroupId) {
@@ -222,7 +215,6 @@ impl World {
                     format!("host{host}, group {g}"),
                 );
             }
-            self.checks.shown[host][g].heard_at = Some(self.now);
             if self.setup.sabotage == Some(Sabotage::BackupAdvertises) && is_farewell {
                 let mut advert = *advert;
                 advert.interval = self.setup.hosts[host].intervals[g];
@@ -244,7 +236,6 @@ impl World {
         let now = self.now;
         let shown = &mut self.checks.shown[host][g];
         shown.advert = Some((now, interval));
-        shown.heard_at = Some(now);
     }
 
     /// The first advert of a term.
@@ -267,15 +258,14 @@ impl World {
                 self.hosts[other].kernel.nics[lan].up && self.hosts[other].kernel.answers(g, clock);
             if is_together {
                 let configured = self.setup.hosts[other].intervals[g];
-                let last = self.last_heard_of_others(host, other, g);
-                let heard_alike = |h: usize| {
-                    last.is_some_and(|last| self.hosts[h].disturbed_at + MILLISECOND < last)
-                };
+                // Both have followed the same master, and for long enough.
+                let long = self.settling_time() / 2;
+                let is_calm = |h: usize| self.hosts[h].disturbed_at + long < now;
                 let alike = configured.advbase == own_timing.interval.advbase;
                 if alike
                     && !configured.ties_with(own_timing.interval)
-                    && heard_alike(host)
-                    && heard_alike(other)
+                    && is_calm(host)
+                    && is_calm(other)
                 {
                     self.violated(
                         Checker::SkewOrders,
@@ -303,13 +293,6 @@ impl World {
         };
         self.checks.terms[g].push(term);
         self.checks.shown[host][g].term = Some(self.checks.terms[g].len() - 1);
-    }
-
-    fn last_heard_of_others(&self, a: usize, b: usize, g: usize) -> Option<Nanos> {
-        let others = (0..self.hosts.len()).filter(|other| *other != a && *other != b);
-        others
-            .filter_map(|other| self.checks.shown[other][g].heard_at)
-            .max()
     }
 
     /// The map is written.

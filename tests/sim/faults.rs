@@ -321,10 +321,14 @@ impl World {
         match fault {
             Fault::Stall { host, .. } => self.resume(host),
             Fault::LinkDown { host, lan, .. } => self.set_link(host, lan, true),
-            Fault::MapFails { host, .. } => self.hosts[host].map_fails = false,
+            Fault::MapFails { host, .. } => {
+                self.hosts[host].map_fails = false;
+                self.disturb(Some(host), FAULT_HOLD);
+            }
             Fault::SendsFail { host, .. } => self.hosts[host].sends_fail = false,
             Fault::PlacingFails { host, .. } | Fault::PlacingIsSlow { host, .. } => {
                 self.hosts[host].placing = Placing::Quick;
+                self.disturb(Some(host), FAULT_HOLD);
             }
             Fault::Loop { lan, .. } => self.lans[lan].loops = false,
             Fault::CutOneWay { lan, from, to, .. } => self.lans[lan].mend(from, to),
@@ -433,7 +437,11 @@ impl World {
         let counter = self.rng.next();
         let advert = Advertisement {
             vhid: group.vhid,
-            interval: self.setup.hosts[host].intervals[g].demoted(),
+            interval: match self.setup.hosts[host].intervals[g] {
+                // A demoted one would be waited for for 18 seconds.
+                fast @ Interval { advbase: 0, .. } => fast,
+                interval => interval.demoted(),
+            },
             demote: 0,
             counter,
             digest: Authenticator::new(&key(PASSWORD), group.vhid, &addresses).sign(counter),
@@ -467,3 +475,6 @@ impl World {
         self.send_to_all(lan, from, &frame);
     }
 }
+
+/// A host that could not keep its promise does not preempt for so long.
+pub const FAULT_HOLD: Nanos = 10 * SECOND;

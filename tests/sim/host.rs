@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
+use vipd::carp::Role;
 use vipd::engine::{Effect, Engine, GroupId, Input, InterfaceId, Link, Output, Purpose};
 use vipd::mac::MacAddr;
 use vipd::time::Instant;
@@ -144,6 +145,11 @@ impl World {
             return;
         }
         let group_id = |group: usize| GroupId(group as u32);
+        let is_deaf = self.setup.sabotage == Some(Sabotage::MasterIsDeaf)
+            && (0..self.setup.groups.len()).any(|g| self.role(host, g) == Some(Role::Master));
+        if is_deaf && matches!(waiting, Waiting::Datagram { .. }) {
+            return;
+        }
         match waiting {
             Waiting::Datagram { lan, bytes, origin } => {
                 let input = Input::Datagram {

@@ -127,3 +127,11 @@ fn a_takeover_that_stops_half_way_is_found_by_the_silence() {
 fn a_deadline_that_is_not_kept_is_found_by_the_silence() {
     assert_found(Sabotage::DeadlineForgotten, &[SomebodyAnswers]);
 }
+
+#[test]
+fn a_master_that_does_not_hear_its_successor_is_found() {
+    assert_found(
+        Sabotage::MasterIsDeaf,
+        &[NoAnswerAfterSuccessor, OneAnswers],
+    );
+}
