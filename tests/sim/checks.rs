@@ -259,7 +259,7 @@ impl World {
             if is_together {
                 let configured = self.setup.hosts[other].intervals[g];
                 // Both have followed the same master, and for long enough.
-                let long = self.settling_time() / 2;
+                let long = self.settling_time();
                 let is_calm = |h: usize| self.hosts[h].disturbed_at + long < now;
                 let alike = configured.advbase == own_timing.interval.advbase;
                 if alike
