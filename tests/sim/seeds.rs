@@ -132,7 +132,9 @@ fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng)
             ]),
             starts_at: match ranks {
                 Ranks::OneSlow if h > 0 => 20 * SECOND,
-                _ => rng.range(0, starts_within),
+                Ranks::Distinct | Ranks::Equal | Ranks::OneSlow | Ranks::Fast => {
+                    rng.range(0, starts_within)
+                }
             },
         })
         .collect();
