@@ -287,6 +287,9 @@ impl Election {
                     && matches!(reason, Reason::MapFault | Reason::AddressFault)
                 {
                     backup.hold_until = now + FAULT_HOLD;
+                    // Twice the time, for every healthy host to be first. Hosts
+                    // that share advbase differ by less than one interval.
+                    backup.expires_at = backup.expires_at + self.config.timing.master_down(None);
                 }
                 outcome
             }
