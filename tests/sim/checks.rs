@@ -84,6 +84,8 @@ pub struct Checks {
     pub(super) shown: Vec<Vec<Shown>>,
     /// Lines logged, by host, its incarnation, group and kind; and since when.
     pub(super) lines: BTreeMap<(usize, u32, u32, &'static str), (u64, Nanos)>,
+    /// When a request was last answered, by group.
+    pub(super) served_at: Vec<Nanos>,
     /// Requests judged in a settled world.
     pub judged: u64,
 }
@@ -94,6 +96,7 @@ impl Checks {
             terms: vec![Vec::new(); groups],
             shown: vec![vec![Shown::default(); groups]; hosts],
             lines: BTreeMap::new(),
+            served_at: vec![0; groups],
             judged: 0,
         }
     }

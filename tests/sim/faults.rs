@@ -182,6 +182,11 @@ impl Fault {
         )
     }
 
+    /// Whether the role may come and go while it lasts, but not stay away.
+    pub fn excuses_moments(&self) -> bool {
+        matches!(self, Self::MapFails { .. } | Self::PlacingFails { .. })
+    }
+
     fn lasts(&self) -> Option<Nanos> {
         match *self {
             Self::Stall { lasts, .. }

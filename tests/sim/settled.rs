@@ -6,6 +6,7 @@ use vipd::mac::MacAddr;
 use super::checks::Checker;
 use super::client::Ask;
 use super::faults::Fault;
+use super::host::Placing;
 use super::setup::{HostSetup, Nanos, Program, SECOND, nanos};
 use super::world::World;
 
@@ -43,17 +44,23 @@ impl World {
             return;
         };
         self.record_answers(g, ask);
-        let is_excused = !self.active.iter().all(Fault::excuses_nobody);
-        if is_excused || self.quiet_from + self.settling_time() > ask.asked_at {
-            return;
+        if !ask.answered_by.is_empty() {
+            self.checks.served_at[g] = ask.asked_at;
         }
-        self.checks.judged += 1;
         let able: Vec<usize> = (0..self.hosts.len())
             .filter(|h| {
                 let host = &self.hosts[*h];
                 host.is_running() && host.kernel.nics[ask.lan].up && !host.sends_fail
             })
             .collect();
+        let is_settled = self.quiet_from + self.settling_time() <= ask.asked_at;
+        if !self.active.iter().all(Fault::excuses_nobody) {
+            return self.judge_gap(ask, g, &able);
+        }
+        if !is_settled {
+            return;
+        }
+        self.checks.judged += 1;
         let macs = &ask.answered_by;
         if macs.len() > 1 {
             return self.violated(
@@ -96,6 +103,24 @@ impl World {
             );
         }
         self.judge_listener(ask, g, mac);
+    }
+
+    /// Some host cannot keep its promise. It may try, and the address be without
+    /// an owner meanwhile, but not for longer than a failover takes.
+    fn judge_gap(&mut self, ask: &Ask, g: usize, able: &[usize]) {
+        let is_moment = |fault: &Fault| fault.excuses_nobody() || fault.excuses_moments();
+        let is_whole =
+            |h: &usize| !self.hosts[*h].map_fails && self.hosts[*h].placing == Placing::Quick;
+        let since = self.checks.served_at[g].max(self.quiet_from);
+        if self.active.iter().all(is_moment)
+            && able.iter().any(is_whole)
+            && since + self.settling_time() < ask.asked_at
+        {
+            self.violated(
+                Checker::SomebodyAnswers,
+                format!("nobody answers for group {g}"),
+            );
+        }
     }
 
     fn judge_listener(&mut self, ask: &Ask, g: usize, mac: MacAddr) {
