@@ -24,4 +24,6 @@ pub mod sim {
     pub mod coverage;
     pub mod seeds;
     mod settled;
+
+    pub mod story;
 }

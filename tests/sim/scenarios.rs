@@ -3,6 +3,7 @@
 use vipd::carp::{Interval, Reason, Role};
 use vipd_tests::sim::faults::Fault;
 use vipd_tests::sim::setup::{MILLISECOND, Nanos, SECOND, Setup, host_mac, nanos};
+use vipd_tests::sim::story;
 use vipd_tests::sim::world::World;
 
 const VIP: [u8; 4] = [10, 0, 100, 1];
@@ -330,4 +331,17 @@ fn with_advbase_zero_a_killed_master_is_replaced_within_a_tenth_of_a_second() {
         back_after,
     });
     takes_over_within(&mut world, 1, 100 * MILLISECOND);
+}
+
+#[test]
+fn the_demo_tells_of_three_failovers_and_what_they_cost() {
+    let mut told = Vec::new();
+    story::tell(&mut told, None).expect("no promise broken");
+    let told = String::from_utf8_lossy(&told);
+    assert_eq!(
+        told.matches("the address was gone for").count(),
+        4,
+        "{told}"
+    );
+    assert!(told.contains("nobody"), "{told}");
 }
