@@ -94,6 +94,9 @@ pub(super) struct Group {
     link: Option<Link>,
     claim: Option<Claim>,
     announcements: Schedule,
+    /// Until when the kernel may answer, whatever this host thinks since: the
+    /// last lease that was written, and the one before it.
+    written_until: [Option<Instant>; 2],
     /// Counter of the first advert and of the next one.
     first_counter: u64,
     next_counter: u64,
@@ -119,6 +122,7 @@ impl Group {
             link: None,
             claim: None,
             announcements: Schedule::default(),
+            written_until: [None; 2],
             first_counter: seed,
             next_counter: seed,
             last_provoked: None,
@@ -169,6 +173,15 @@ impl Group {
                 peer: from,
             };
             self.log_once(Kind::EqualTimers, event, now, out);
+        }
+        if self
+            .claim
+            .is_some_and(|claim| claim.stage == Stage::Advertising)
+        {
+            // Nobody has heard this host claim the role, for its advert could not
+            // be sent; so whoever is heard took it rightly.
+            let outcome = self.election.lapse(Reason::LeaseExpired, now);
+            self.follow(outcome, now, out);
         }
         let peer = Peer {
             address: from,
@@ -293,13 +306,12 @@ impl Group {
                 if self.claim.is_none() {
                     // The kernel could not be silenced and answers until the
                     // lease ends. Nobody may be told to take over before that.
-                    let id = self.id;
-                    out.retain(|output| {
-                        !matches!(output, Output::Transmit { group, purpose: Purpose::BowOut, .. }
-                            if *group == id)
-                    });
+                    if self.written_until[0].is_some_and(|until| now < until) {
+                        self.withdraw_bow_outs(out);
+                    }
                     return;
                 }
+                self.written_until[0] = self.written_until[1];
                 Reason::MapFault
             }
             Effect::Address => {
@@ -552,10 +564,19 @@ impl Group {
         });
     }
 
-    fn write_lease(&self, out: &mut VecDeque<Output>) {
+    fn withdraw_bow_outs(&self, out: &mut VecDeque<Output>) {
+        let id = self.id;
+        out.retain(|output| {
+            !matches!(output, Output::Transmit { group, purpose: Purpose::BowOut, .. }
+                if *group == id)
+        });
+    }
+
+    fn write_lease(&mut self, out: &mut VecDeque<Output>) {
         let (Some(claim), Some(link)) = (self.claim, self.link) else {
             return;
         };
+        self.written_until = [Some(claim.lease_until), self.written_until[0]];
         out.push_back(Output::Lease {
             interface: self.interface(),
             group: self.id,
