@@ -1,7 +1,10 @@
 //! Real kernels, real sockets, real peers: in network namespaces, as root.
 
+mod announcements;
 mod interfaces;
 mod interop;
 mod lab;
+mod links;
 mod scene;
 mod sockets;
+mod takeover;
