@@ -5,6 +5,8 @@ mod interfaces;
 mod interop;
 mod lab;
 mod links;
+mod responder;
 mod scene;
+mod signals;
 mod sockets;
 mod takeover;
