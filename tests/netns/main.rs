@@ -5,6 +5,7 @@ mod interfaces;
 mod interop;
 mod lab;
 mod links;
+mod placement;
 mod responder;
 mod scene;
 mod signals;
