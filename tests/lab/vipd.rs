@@ -1,9 +1,10 @@
 //! vipd itself, the binary.
 
 use std::env;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -114,6 +115,31 @@ impl Vipd {
             .arg("--state-dir")
             .arg(host.directory().join("state"));
         command
+    }
+
+    /// A vipd command of a host for the user "nobody", with some capabilities
+    /// (`bpf`, `net_raw`) and no others. The host's directory is opened to him.
+    pub fn as_nobody(host: &Host, capabilities: &[&str], command: &Command) -> Command {
+        let everybody = Permissions::from_mode(0o755);
+        for directory in host.directory().ancestors().take(2) {
+            fs::set_permissions(directory, everybody.clone()).expect("it is ours");
+        }
+        // What was built may lie where he cannot go.
+        let program = host.directory().join("vipd");
+        if !program.exists() {
+            fs::copy(binary(), &program).expect("vipd can be copied");
+        }
+        let capabilities = capabilities.iter().map(|name| format!(",+{name}"));
+        let capabilities = format!("-all{}", capabilities.collect::<String>());
+        let mut unprivileged = host.command("setpriv");
+        unprivileged.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        for set in ["inh-caps", "ambient-caps", "bounding-set"] {
+            unprivileged.arg(format!("--{set}={capabilities}"));
+        }
+        // The command's own words are: the lab's, "--", the program, the rest.
+        let arguments = command.get_args().skip_while(|word| *word != "--").skip(2);
+        unprivileged.arg("--").arg(program).args(arguments);
+        unprivileged
     }
 
     /// A vipd command beside this daemon, such as `["demote", "eth0-42"]`.

@@ -10,4 +10,7 @@ mod responder;
 mod scene;
 mod signals;
 mod sockets;
+mod status;
 mod takeover;
+mod unprivileged;
+mod usage;
