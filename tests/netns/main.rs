@@ -1,6 +1,7 @@
 //! Real kernels, real sockets, real peers: in network namespaces, as root.
 
 mod announcements;
+mod groups;
 mod interfaces;
 mod interop;
 mod lab;
@@ -10,6 +11,7 @@ mod responder;
 mod scene;
 mod signals;
 mod sockets;
+mod startup;
 mod status;
 mod takeover;
 mod unprivileged;
