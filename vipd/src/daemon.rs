@@ -227,28 +227,35 @@ impl Daemon {
     /// interface, the kernel would answer for them whenever no responder is
     /// attached. Returns what else netlink told meanwhile.
     async fn remove_leftovers(&mut self, checked: &Checked) -> Result<Vec<netlink::Event>, Error> {
-        let mut left = BTreeMap::new();
+        let mut found = Vec::new();
         for (port, link) in self.ports.iter().zip(&checked.links) {
-            let vips = port.vips_placed_on_interface();
-            for (address, prefix_len) in &link.addresses {
-                if vips.contains(address) {
-                    left.insert(left.len() as u64, (link.clone(), *address, *prefix_len));
-                }
-            }
+            let vips = port.vips_placed_by_us();
+            let placed = link.addresses.iter().filter(|(vip, _)| vips.contains(vip));
+            let left = placed.map(|(address, prefix_len)| {
+                (link.name.clone(), link.ifindex, *address, *prefix_len)
+            });
+            found.extend(left);
         }
-        self.next_token = left.len() as u64;
-        for (token, (link, address, prefix_len)) in &left {
-            info!(interface = link.name, %address, "removing an address that an earlier daemon left");
+        let device = || loopback::DEVICE.to_owned();
+        for address in self.loopback.leftovers()? {
+            found.push((device(), self.loopback.ifindex(), address, 32));
+        }
+        let mut left = BTreeMap::new();
+        for (interface, ifindex, address, prefix_len) in found {
+            info!(interface, %address, "removing an address that an earlier daemon left");
+            let token = self.token();
             self.netlink
-                .remove_address(*token, link.ifindex, *address, *prefix_len);
+                .remove_address(token, ifindex, address, prefix_len);
+            left.insert(token, (interface, address));
         }
         let mut early = Vec::new();
         while !left.is_empty() {
             match self.events.recv().await {
                 Some(netlink::Event::Done { token, result }) => {
-                    if let (Some((link, address, _)), Err(reason)) = (left.remove(&token), result) {
+                    if let (Some((interface, address)), Err(reason)) = (left.remove(&token), result)
+                    {
                         return Err(Error::Leftover {
-                            interface: link.name,
+                            interface,
                             address,
                             reason,
                         });
@@ -572,7 +579,13 @@ impl Daemon {
     fn reopen(&mut self, index: usize) {
         let port = &mut self.ports[index];
         if !port.is_open() {
-            match port.open_again() {
+            let opened = port.open_again();
+            // An interface that is made anew has the settings of any other.
+            let opened = opened.and_then(|is_there| match is_there {
+                true => self.loopback.set_up_on(port.name()).map(|()| true),
+                false => Ok(false),
+            });
+            match opened {
                 Ok(true) => port.log_attached(),
                 Ok(false) => return,
                 Err(error) => {
@@ -581,6 +594,7 @@ impl Daemon {
                         "cannot use the interface: {}",
                         chain(&error)
                     );
+                    port.close();
                     return port.retry(clock::now() + RETRY);
                 }
             }
