@@ -1,3 +1,5 @@
+//! The filter for vhids, run by a small interpreter.
+
 use std::os::unix::net::UnixDatagram;
 
 use super::*;
