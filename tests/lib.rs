@@ -19,6 +19,7 @@ pub mod sim {
     mod traffic;
     pub mod ucarp;
 
+    pub mod checker;
     pub mod checks;
     mod conduct;
     pub mod coverage;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use vipd_tests::sim::checks::Checker::{self, *};
+use vipd_tests::sim::checker::Checker::{self, *};
 use vipd_tests::sim::sabotage::Sabotage;
 use vipd_tests::sim::seeds;
 
