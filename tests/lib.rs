@@ -23,6 +23,7 @@ pub mod sim {
     mod traffic;
     pub mod ucarp;
 
+    pub mod checker;
     pub mod checks;
     mod conduct;
     pub mod coverage;

@@ -9,53 +9,12 @@ use vipd::mac::MacAddr;
 use vipd::time::Instant;
 use vipd_common::arp::{self, ArpFrame};
 
+use super::checker::{Checker, Violation, time};
 use super::host::WAKE_DELAY;
 use super::lan::Origin;
 use super::sabotage::Sabotage;
 use super::setup::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use super::world::{Event as WorldEvent, World};
-
-/// What can be found wanting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Checker {
-    /// A settled world has one host that answers, not two.
-    OneAnswers,
-    /// And not none.
-    SomebodyAnswers,
-    /// And it is the best one, where all preempt.
-    ThePreferredAnswers,
-    /// Nobody answers after his successor's first answer.
-    NoAnswerAfterSuccessor,
-    /// Nobody takes over while another may answer, except by preempting.
-    NoTakeoverUnderLease,
-    /// No lease before an advert.
-    FirstFrameIsAdvert,
-    NoAnnouncementWithoutLease,
-    /// The kernel is silent before the role is given away.
-    SilenceBeforeGivingAway,
-    OnlyMastersAdvertise,
-    /// Announcements name the sender and its group's addresses.
-    OwnMacOnly,
-    /// A lease ends before anybody can take over.
-    LeaseWithinPromise,
-    /// A client that only listens remembers the right host.
-    ClientFollows,
-    /// And reaches it.
-    ClientReaches,
-    /// Bad adverts, garbage and echoes change no role and provoke no frame.
-    WorthlessFramesChangeNothing,
-    CountersGrow,
-    /// Two backups of different skew do not take over together.
-    SkewOrders,
-    OneLinePerEpisode,
-}
-
-#[derive(Clone, Debug)]
-pub struct Violation {
-    pub checker: Checker,
-    pub at: Nanos,
-    pub what: String,
-}
 
 /// One host's time as a master, as the wire showed it.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +79,14 @@ impl World {
         self.checks.shown[host].fill(Shown::default());
     }
 
+    /// What the host does from now on is not measured: it was stopped between an
+    /// advert and what stands on it.
+    pub(super) fn forget_terms(&mut self, host: usize) {
+        for shown in &mut self.checks.shown[host] {
+            shown.term = None;
+        }
+    }
+
     fn enter_term(&mut self, host: usize, engine: &Engine, group: GroupId) {
         let since = engine
             .group(group)
@@ -167,7 +134,8 @@ impl World {
             format!("announces {:?} at {}", frame.spa, MacAddr(frame.sha))
         });
         let clock = self.clock(host).as_nanos();
-        if !self.hosts[host].kernel.answers(g, clock) {
+        let may = self.hosts[host].kernel.answers(g, clock) || self.hosts[host].drains_late;
+        if !may {
             self.violated(
                 Checker::NoAnnouncementWithoutLease,
                 format!("host{host} announces group {g}"),
@@ -228,7 +196,7 @@ impl World {
             );
         }
         if self.is_taking_over(host, engine, group) {
-            self.check_takeover(host, g);
+            self.check_takeover(host, g, interval);
         }
         let now = self.now;
         let shown = &mut self.checks.shown[host][g];
@@ -236,7 +204,7 @@ impl World {
     }
 
     /// The first advert of a term.
-    fn check_takeover(&mut self, host: usize, g: usize) {
+    fn check_takeover(&mut self, host: usize, g: usize, interval: Interval) {
         let (now, reaction) = (self.now, self.reaction());
         let lan = self.setup.groups[g].lan;
         let preempts = self.setup.hosts[host].preempt;
@@ -245,7 +213,7 @@ impl World {
             dead_ratio: self.setup.groups[g].dead_ratio,
         };
         let mut preempting = false;
-        let is_clean = self.setup.is_clean;
+        let is_clean = self.setup.is_clean && !self.hosts[host].drains_late;
         for other in (0..self.hosts.len()).filter(|other| is_clean && *other != host) {
             let shown = self.checks.shown[other][g];
             let began = shown.term.map(|term| self.checks.terms[g][term].began);
@@ -270,9 +238,7 @@ impl World {
                     );
                 }
             } else if answers && let Some((_, peer)) = shown.advert {
-                // It may have been demoted since it decided to.
-                let may = preempts && own_timing.interval.outranks(peer)
-                    || own_timing.will_time_out(peer);
+                let may = preempts && interval.outranks(peer) || own_timing.will_time_out(peer);
                 preempting |= may;
                 if !may {
                     self.violated(
@@ -391,9 +357,4 @@ impl World {
 
 fn term_began(world: &World, g: usize, number: usize) -> Nanos {
     world.checks.terms[g][number].began
-}
-
-/// Seconds.
-pub fn time(at: Nanos) -> String {
-    format!("{}.{:06}", at / SECOND, at % SECOND / 1000)
 }

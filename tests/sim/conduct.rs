@@ -5,7 +5,7 @@ use vipd::carp::Role;
 use vipd::engine::{Engine, Event, GroupCounters};
 use vipd::time::Instant;
 
-use super::checks::{Checker, time};
+use super::checker::{Checker, time};
 use super::lan::Origin;
 use super::setup::SECOND;
 use super::world::World;

@@ -23,8 +23,34 @@ impl World {
         let clock = self.clock(host);
         let before = self.before(host, &engine, origin);
         engine.handle(input, clock);
+        self.drain(host, &mut engine);
+        self.after(host, &engine, before);
+        self.hosts[host].engine = Some(engine);
+        self.rearm(host);
+    }
+
+    /// A daemon that was stopped between two outputs performs the rest. What it
+    /// says then is late: this daemon does not look at the clock again, and the
+    /// checks that forbid it look away.
+    pub(super) fn drain_late(&mut self, host: usize) {
+        if !std::mem::take(&mut self.hosts[host].stopped_midway) {
+            return;
+        }
+        let Some(mut engine) = self.hosts[host].engine.take() else {
+            return;
+        };
+        self.hosts[host].drains_late = true;
+        self.drain(host, &mut engine);
+        self.hosts[host].drains_late = false;
+        self.forget_terms(host);
+        self.hosts[host].engine = Some(engine);
+    }
+
+    fn drain(&mut self, host: usize, engine: &mut Engine) {
         let mut held = None;
-        while let Some(output) = engine.poll_output() {
+        while !self.stops_here(host)
+            && let Some(output) = engine.poll_output()
+        {
             let reorder = held.is_none() && self.must_hold(host, &output);
             if reorder {
                 held = Some(output);
@@ -37,18 +63,31 @@ impl World {
                     ..
                 }
             );
-            self.perform(host, &mut engine, output);
+            self.perform(host, engine, output);
             if is_frame && let Some(output) = held.take() {
-                self.perform(host, &mut engine, output);
+                self.perform(host, engine, output);
             }
         }
         if let Some(output) = held {
-            self.perform(host, &mut engine, output);
+            self.perform(host, engine, output);
         }
-        self.after(host, &engine, before);
-        self.hosts[host].engine = Some(engine);
-        if !self.hosts[host].is_stalled {
-            self.rearm(host);
+    }
+
+    fn stops_here(&mut self, host: usize) -> bool {
+        match self.hosts[host].stops_after {
+            None => false,
+            Some(0) => {
+                self.note_host(host, || "stops between two effects".to_owned());
+                self.hosts[host].stops_after = None;
+                self.hosts[host].is_stalled = true;
+                self.hosts[host].stopped_midway = true;
+                self.disturb(Some(host), 0);
+                true
+            }
+            Some(more) => {
+                self.hosts[host].stops_after = Some(more - 1);
+                false
+            }
         }
     }
 

@@ -15,6 +15,12 @@ pub enum Fault {
         host: usize,
         lasts: Nanos,
     },
+    /// The daemon is stopped between two of the effects that it performs next.
+    StallMidway {
+        host: usize,
+        after: u8,
+        lasts: Nanos,
+    },
     /// The daemon dies without a word; it is started again later.
     Kill {
         host: usize,
@@ -115,8 +121,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 24] = [
         "fault stall",
+        "fault stall midway",
         "fault kill",
         "fault shutdown",
         "fault start",
@@ -144,6 +151,7 @@ impl Fault {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stall { .. } => "fault stall",
+            Self::StallMidway { .. } => "fault stall midway",
             Self::Kill { .. } => "fault kill",
             Self::Shutdown { .. } => "fault shutdown",
             Self::Start { .. } => "fault start",
@@ -175,6 +183,7 @@ impl Fault {
         matches!(
             self,
             Self::Stall { .. }
+                | Self::StallMidway { .. }
                 | Self::LinkDown { .. }
                 | Self::SendsFail { .. }
                 | Self::Loop { .. }
@@ -190,6 +199,7 @@ impl Fault {
     fn lasts(&self) -> Option<Nanos> {
         match *self {
             Self::Stall { lasts, .. }
+            | Self::StallMidway { lasts, .. }
             | Self::LinkDown { lasts, .. }
             | Self::MapFails { lasts, .. }
             | Self::SendsFail { lasts, .. }
@@ -218,6 +228,7 @@ impl Fault {
     fn host(&self) -> Option<usize> {
         match *self {
             Self::Stall { host, .. }
+            | Self::StallMidway { host, .. }
             | Self::Kill { host, .. }
             | Self::Shutdown { host, .. }
             | Self::Start { host }
@@ -256,6 +267,7 @@ impl World {
         }
         match fault {
             Fault::Stall { host, .. } => self.hosts[host].is_stalled = true,
+            Fault::StallMidway { host, after, .. } => self.hosts[host].stops_after = Some(after),
             Fault::Kill { host, back_after } => {
                 self.kill(host);
                 self.at(self.now + back_after, Event::Fault(Fault::Start { host }));
@@ -316,7 +328,7 @@ impl World {
         self.note("-", || format!("END   {fault:?}"));
         self.disturb(fault.host(), 0);
         match fault {
-            Fault::Stall { host, .. } => self.resume(host),
+            Fault::Stall { host, .. } | Fault::StallMidway { host, .. } => self.resume(host),
             Fault::LinkDown { host, lan, .. } => self.set_link(host, lan, true),
             Fault::MapFails { host, .. } => {
                 self.hosts[host].map_fails = false;

@@ -61,6 +61,11 @@ pub struct Host {
     /// The daemon, while it runs; it may be stalled.
     pub engine: Option<Engine>,
     pub is_stalled: bool,
+    /// The daemon is stopped after so many effects more.
+    pub stops_after: Option<u8>,
+    pub stopped_midway: bool,
+    /// It performs what it should have performed before it was stopped.
+    pub drains_late: bool,
     pub(super) waiting: VecDeque<Waiting>,
     pub kernel: Kernel,
     /// This host's clock is ahead of the world's by so much.
@@ -108,12 +113,15 @@ impl World {
 
     pub(super) fn kill(&mut self, host: usize) {
         self.hosts[host].engine = None;
+        self.hosts[host].stopped_midway = false;
         self.hosts[host].waiting.clear();
         self.hosts[host].wake_at = None;
     }
 
     pub(super) fn resume(&mut self, host: usize) {
         self.hosts[host].is_stalled = false;
+        self.hosts[host].stops_after = None;
+        self.drain_late(host);
         if self.setup.sabotage == Some(Sabotage::DeadlineBeforeQueue) {
             self.fire_if_due(host);
         }
@@ -250,6 +258,9 @@ impl World {
 
     /// Plans the next wake-up; the scheduler is a little late, each time.
     pub(super) fn rearm(&mut self, host: usize) {
+        if self.hosts[host].is_stalled {
+            return;
+        }
         let offset = self.hosts[host].boot_offset;
         let Some(timeout) = self.hosts[host]
             .engine

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use vipd::carp::Interval;
 use vipd::engine::Placement;
 
-use super::checks::time;
+use super::checker::time;
 use super::faults::{FAULT_HOLD, Fault};
 use super::rng::Rng;
 use super::sabotage::Sabotage;
@@ -222,7 +222,9 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
     let from = rng.index(hosts);
     let to = (from + 1 + rng.index(hosts - 1)) % hosts;
     let is_fast = world.setup.hosts[0].intervals[0].advbase == 0;
+    let after = rng.range(0, 8) as u8;
     let calm = [
+        Fault::StallMidway { host, after, lasts },
         Fault::Stall { host, lasts },
         Fault::Stall { host, lasts },
         Fault::Kill { host, back_after },

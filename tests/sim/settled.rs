@@ -3,7 +3,7 @@
 
 use vipd::mac::MacAddr;
 
-use super::checks::Checker;
+use super::checker::Checker;
 use super::client::Ask;
 use super::faults::Fault;
 use super::host::Placing;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vipd::carp::Interval;
 
-use super::checks::time;
+use super::checker::time;
 use super::faults::Fault;
 use super::setup::{MILLISECOND, Nanos, SECOND, Setup};
 use super::world::World;

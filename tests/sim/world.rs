@@ -7,7 +7,8 @@ use vipd::carp::{Authenticator, Role};
 use vipd::engine::{GroupId, GroupView};
 use vipd::mac::MacAddr;
 
-use super::checks::{Checks, Violation};
+use super::checker::Violation;
+use super::checks::Checks;
 use super::client::{Ask, Client};
 use super::faults::Fault;
 use super::host::Host;

@@ -299,7 +299,16 @@ impl Group {
                 self.counters.send_errors += 1;
                 self.election.send_failed();
                 let event = Event::SendFailed { group: self.id };
-                return self.log_once(Kind::SendFailed, event, now, out);
+                self.log_once(Kind::SendFailed, event, now, out);
+                let is_unheard = self
+                    .claim
+                    .is_some_and(|claim| claim.stage == Stage::Advertising);
+                if is_unheard && self.election.is_demoted() {
+                    // The role was claimed by a rank that this host has lost.
+                    let outcome = self.election.lapse(Reason::LeaseExpired, now);
+                    self.follow(outcome, now, out);
+                }
+                return;
             }
             Effect::Map => {
                 self.counters.map_errors += 1;
