@@ -184,23 +184,24 @@ impl Host {
         ]);
     }
 
-    /// Lays a cable to another host: `eth1` on both, each with its address.
-    pub fn connect(&self, address: &str, other: &Self, other_address: &str) {
+    /// Lays a cable to another host: an interface of one name on both, each with
+    /// its address.
+    pub fn connect(&self, interface: &str, address: &str, other: &Self, other_address: &str) {
         self.ip(&[
             "link",
             "add",
-            "eth1",
+            interface,
             "type",
             "veth",
             "peer",
             "name",
-            "eth1",
+            interface,
             "netns",
             &other.place.namespace,
         ]);
         for (host, address) in [(self, address), (other, other_address)] {
-            host.ip(&["addr", "add", address, "dev", "eth1"]);
-            host.ip(&["link", "set", "eth1", "up"]);
+            host.ip(&["addr", "add", address, "dev", interface]);
+            host.ip(&["link", "set", interface, "up"]);
         }
     }
 

@@ -153,7 +153,7 @@ fn wait_for_roles(vipd: &Vipd, expected: [&str; 3]) {
 fn each_group_of_a_daemon_has_an_election_of_its_own() {
     let lab = Lab::new();
     let (n1, n2, client) = pair(&lab);
-    n1.connect("10.98.0.1/24", &n2, "10.98.0.2/24");
+    n1.connect("eth1", "10.98.0.1/24", &n2, "10.98.0.2/24");
     let mut first = start(&n1, &[(&SEVERAL, 0), (&SINGLE, 100), (&ELSEWHERE, 0)]);
     wait_for_roles(&first, ["master", "master", "master"]);
     let mut second = start(&n2, &[(&SEVERAL, 100), (&SINGLE, 0), (&ELSEWHERE, 100)]);
@@ -196,7 +196,7 @@ fn each_group_of_a_daemon_has_an_election_of_its_own() {
 fn the_addresses_of_a_group_fail_over_together() {
     let lab = Lab::new();
     let (n1, n2, client) = pair(&lab);
-    n1.connect("10.98.0.1/24", &n2, "10.98.0.2/24");
+    n1.connect("eth1", "10.98.0.1/24", &n2, "10.98.0.2/24");
     let mut first = start(&n1, &[(&SEVERAL, 0), (&SINGLE, 0), (&ELSEWHERE, 0)]);
     wait_for_roles(&first, ["master", "master", "master"]);
     let second = start(&n2, &[(&SEVERAL, 100), (&SINGLE, 100), (&ELSEWHERE, 100)]);

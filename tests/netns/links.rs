@@ -177,3 +177,44 @@ fn adverts_come_from_the_address_the_host_has() {
     assert_eq!(first.counter("transitions"), 2, "start and takeover");
     wait_for_address(&n1, VIP, true);
 }
+
+#[test]
+fn an_interface_that_is_renamed_and_back_is_taken_again_with_its_address() {
+    let lab = Lab::new();
+    let (n1, n2, client) = pair(&lab);
+    let (first, second) = master_and_backup(&n1, &n2);
+    n1.link_down();
+    n1.ip(&["link", "set", "eth0", "name", "eth5"]);
+    wait_until("the interface is gone", SOON, || {
+        (first.interface()["link"] == "gone").then_some(())
+    });
+    n1.ip(&["link", "set", "eth5", "name", "eth0"]);
+    n1.link_up();
+    first.wait_for_role("master", SOON);
+    second.wait_for_role("backup", SOON);
+    assert_eq!(first.group()["master"]["address"], "10.99.0.1");
+    wait_for_service(&client, &n1);
+}
+
+#[test]
+fn a_link_that_flaps_ends_as_it_began() {
+    let lab = Lab::new();
+    let (n1, n2, client) = pair(&lab);
+    let (first, second) = master_and_backup(&n1, &n2);
+    for _ in 0..10 {
+        n1.link_down();
+        n1.link_up();
+    }
+    for _ in 0..10 {
+        n1.carrier(false);
+        n1.carrier(true);
+    }
+    n1.wait_for_carrier();
+    // It may have been noticed as one change, or as many, or not at all.
+    first.wait_for_log("reason=\"link_down\"", SOON);
+    first.wait_for_role("master", SOON);
+    second.wait_for_role("backup", SOON);
+    wait_for_address(&n1, VIP, true);
+    wait_for_address(&n2, VIP, false);
+    wait_for_service(&client, &n1);
+}

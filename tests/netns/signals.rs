@@ -56,7 +56,7 @@ fn usr2_hands_over_and_a_host_that_preempts_comes_back_after_a_while() {
     let macs: Vec<_> = changes.iter().map(|(_, mac)| *mac).collect();
     assert_eq!(macs, [n1.mac(), n2.mac(), n1.mac()]);
     // It holds back for three seconds.
-    assert!((changes[2].0 - changes[1].0).as_secs_f32() > 2.0);
+    assert!((changes[2].0 - changes[1].0).as_secs_f32() > 1.0);
 }
 
 #[test]
