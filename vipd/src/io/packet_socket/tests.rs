@@ -1,4 +1,4 @@
-//! The filter for vhids, run by a small interpreter.
+//! The filter for vhids, run in the kernel on a pair of sockets.
 
 use std::os::unix::net::UnixDatagram;
 
