@@ -25,6 +25,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 mod daemon;
 mod host;
 mod prober;
+mod sniffer;
 mod ucarp;
 mod vipd;
 mod wait;
@@ -32,8 +33,9 @@ mod wait;
 pub use daemon::Daemon;
 pub use host::Host;
 pub use prober::{Answer, Mac, Prober, Record};
+pub use sniffer::{Frame, Sniffer};
 pub use ucarp::{Ucarp, UcarpOptions};
-pub use vipd::Vipd;
+pub use vipd::{Vipd, VipdOptions};
 pub use wait::{now, wait_until};
 
 /// One LAN. Dropping it ends every process in its namespaces, and removes them

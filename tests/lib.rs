@@ -8,18 +8,27 @@ pub mod lab;
 /// and the kernel, nothing in between; its time is virtual and its chance is
 /// seeded.
 pub mod sim {
-    pub mod checks;
+    pub mod setup;
+    pub mod world;
+
     pub mod client;
-    pub mod coverage;
+    mod daemon;
     pub mod faults;
     pub mod host;
     pub mod kernel;
     pub mod lan;
     pub mod rng;
     pub mod sabotage;
-    pub mod seeds;
-    pub mod setup;
-
+    mod strangers;
+    mod traffic;
     pub mod ucarp;
-    pub mod world;
+
+    pub mod checker;
+    pub mod checks;
+    mod conduct;
+    pub mod coverage;
+    pub mod seeds;
+    mod settled;
+
+    pub mod story;
 }

@@ -184,6 +184,47 @@ impl Host {
         ]);
     }
 
+    /// Lays a cable to another host: an interface of one name on both, each with
+    /// its address.
+    pub fn connect(&self, interface: &str, address: &str, other: &Self, other_address: &str) {
+        self.ip(&[
+            "link",
+            "add",
+            interface,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            interface,
+            "netns",
+            &other.place.namespace,
+        ]);
+        for (host, address) in [(self, address), (other, other_address)] {
+            host.ip(&["addr", "add", address, "dev", interface]);
+            host.ip(&["link", "set", interface, "up"]);
+        }
+    }
+
+    /// Id of the XDP program on an interface.
+    pub fn xdp_program(&self, interface: &str) -> Option<u64> {
+        let links: Value =
+            serde_json::from_str(&self.ip(&["-j", "link", "show", "dev", interface]))
+                .expect("ip prints JSON");
+        links[0]["xdp"]["prog"]["id"].as_u64()
+    }
+
+    /// The MAC that this host's kernel sends to for an address.
+    pub fn neighbour(&self, address: Ipv4Addr) -> Option<Mac> {
+        let neighbours = self.ip(&["-j", "neigh", "show", &address.to_string(), "dev", "eth0"]);
+        let neighbours: Value = serde_json::from_str(&neighbours).ok()?;
+        let text = neighbours[0]["lladdr"].as_str()?;
+        let bytes: Option<Vec<u8>> = text
+            .split(':')
+            .map(|byte| u8::from_str_radix(byte, 16).ok())
+            .collect();
+        bytes?.try_into().ok()
+    }
+
     /// Adds an address with its prefix length to `eth0`.
     pub fn add_address(&self, address: &str) {
         self.ip(&["addr", "add", address, "dev", "eth0"]);

@@ -1,13 +1,72 @@
 //! vipd itself, the binary.
 
 use std::env;
+use std::fs::{self, Permissions};
+use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Daemon, Host};
+use super::{Daemon, Host, wait_until};
+
+/// What one group is told on the command line.
+#[derive(Clone, Debug)]
+pub struct VipdOptions {
+    pub vips: Vec<Ipv4Addr>,
+    pub vhid: u8,
+    pub password: String,
+    /// Seconds.
+    pub advbase: u8,
+    /// 1/256 seconds.
+    pub advskew: u8,
+    pub deadratio: u8,
+    /// `-P`
+    pub preempt: bool,
+    /// `--addresses`
+    pub addresses: &'static str,
+}
+
+impl VipdOptions {
+    /// An advertisement each second, and three of silence.
+    pub fn new(vip: Ipv4Addr) -> Self {
+        Self {
+            vips: vec![vip],
+            vhid: 42,
+            password: "secret".to_owned(),
+            advbase: 1,
+            advskew: 0,
+            deadratio: 3,
+            preempt: false,
+            addresses: "interface",
+        }
+    }
+
+    /// The arguments of `vipd`. Writes the password to a file of the host.
+    pub fn arguments(&self, host: &Host) -> Vec<String> {
+        let passfile = host.directory().join("password");
+        fs::write(&passfile, format!("{}\n", self.password)).expect("cannot write a password");
+        let vips: Vec<String> = self.vips.iter().map(ToString::to_string).collect();
+        let mut arguments = vec![
+            "run".to_owned(),
+            "--interface=eth0".to_owned(),
+            format!("--vhid={}", self.vhid),
+            format!("--addr={}", vips.join(",")),
+            format!("--passfile={}", passfile.display()),
+            format!("--advbase={}", self.advbase),
+            format!("--advskew={}", self.advskew),
+            format!("--deadratio={}", self.deadratio),
+            format!("--addresses={}", self.addresses),
+        ];
+        if self.preempt {
+            arguments.push("--preempt".to_owned());
+        }
+        arguments
+    }
+}
 
 /// A daemon with a socket, pins and state of its host's own: they are the same
 /// for the next daemon on that host.
@@ -27,6 +86,23 @@ impl Vipd {
         }
     }
 
+    /// Starts one with a group on `eth0`, and waits until it takes part.
+    pub fn start(host: &Host, options: &VipdOptions) -> Self {
+        let arguments = options.arguments(host);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let vipd = Self::spawn(host, &arguments);
+        vipd.wait_for_log("ready", START);
+        vipd
+    }
+
+    /// A daemon that a command starts, which has the paths of the host.
+    pub fn from_command(host: &Host, command: &mut Command) -> Self {
+        Self {
+            daemon: Daemon::spawn(&format!("vipd on {}", host.name()), command),
+            host: host.clone(),
+        }
+    }
+
     /// A vipd command on a host, with the paths of that host.
     pub fn command_on(host: &Host, arguments: &[&str]) -> Command {
         let mut command = host.command(binary());
@@ -39,6 +115,31 @@ impl Vipd {
             .arg("--state-dir")
             .arg(host.directory().join("state"));
         command
+    }
+
+    /// A vipd command of a host for the user "nobody", with some capabilities
+    /// (`bpf`, `net_raw`) and no others. The host's directory is opened to him.
+    pub fn as_nobody(host: &Host, capabilities: &[&str], command: &Command) -> Command {
+        let everybody = Permissions::from_mode(0o755);
+        for directory in host.directory().ancestors().take(2) {
+            fs::set_permissions(directory, everybody.clone()).expect("it is ours");
+        }
+        // What was built may lie where he cannot go.
+        let program = host.directory().join("vipd");
+        if !program.exists() {
+            fs::copy(binary(), &program).expect("vipd can be copied");
+        }
+        let capabilities = capabilities.iter().map(|name| format!(",+{name}"));
+        let capabilities = format!("-all{}", capabilities.collect::<String>());
+        let mut unprivileged = host.command("setpriv");
+        unprivileged.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        for set in ["inh-caps", "ambient-caps", "bounding-set"] {
+            unprivileged.arg(format!("--{set}={capabilities}"));
+        }
+        // The command's own words are: the lab's, "--", the program, the rest.
+        let arguments = command.get_args().skip_while(|word| *word != "--").skip(2);
+        unprivileged.arg("--").arg(program).args(arguments);
+        unprivileged
     }
 
     /// A vipd command beside this daemon, such as `["demote", "eth0-42"]`.
@@ -57,6 +158,39 @@ impl Vipd {
             return None;
         }
         Some(serde_json::from_slice(&output.stdout).expect("status is JSON"))
+    }
+
+    /// What the status says of the only group, or of the first.
+    pub fn group(&self) -> Value {
+        self.status().expect("the daemon answers")["groups"][0].clone()
+    }
+
+    /// What the status says of the only interface, or of the first.
+    pub fn interface(&self) -> Value {
+        self.status().expect("the daemon answers")["interfaces"][0].clone()
+    }
+
+    pub fn role(&self) -> String {
+        let group = self.group();
+        group["role"].as_str().expect("a role is text").to_owned()
+    }
+
+    /// A counter of the group; of the interface if the group has none such.
+    pub fn counter(&self, name: &str) -> u64 {
+        let status = self.status().expect("the daemon answers");
+        let counter = |part: &str| status[part][0]["counters"][name].as_u64();
+        counter("groups")
+            .or_else(|| counter("interfaces"))
+            .unwrap_or_else(|| panic!("there is no counter {name} in {status}"))
+    }
+
+    /// Waits until the first group has this role.
+    pub fn wait_for_role(&self, role: &str, timeout: Duration) {
+        let what = format!("{} is {role}", self.host.name());
+        wait_until(&what, timeout, || {
+            let status = self.status()?;
+            (status["groups"][0]["role"] == role).then_some(())
+        });
     }
 }
 
@@ -93,3 +227,6 @@ fn binary() -> PathBuf {
         )
     })
 }
+
+/// How long a start may take.
+const START: Duration = Duration::from_secs(30);

@@ -1,5 +1,18 @@
 //! Real kernels, real sockets, real peers: in network namespaces, as root.
 
+mod announcements;
+mod groups;
 mod interfaces;
+mod interop;
 mod lab;
+mod links;
+mod placement;
+mod responder;
+mod scene;
+mod signals;
 mod sockets;
+mod startup;
+mod status;
+mod takeover;
+mod unprivileged;
+mod usage;

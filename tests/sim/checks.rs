@@ -4,59 +4,17 @@
 use std::collections::BTreeMap;
 
 use vipd::carp::{Advertisement, Interval, Role};
-use vipd::engine::{Engine, Event, GroupCounters, GroupId};
+use vipd::engine::{Engine, GroupCounters, GroupId};
 use vipd::mac::MacAddr;
 use vipd::time::Instant;
 use vipd_common::arp::{self, ArpFrame};
 
-use super::client::Ask;
+use super::checker::{Checker, Violation, time};
 use super::host::WAKE_DELAY;
 use super::lan::Origin;
 use super::sabotage::Sabotage;
-use super::setup::{HostSetup, MICROSECOND, MILLISECOND, Nanos, Program, SECOND, nanos};
+use super::setup::{MICROSECOND, MILLISECOND, Nanos, SECOND};
 use super::world::{Event as WorldEvent, World};
-
-/// What can be found wanting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Checker {
-    /// A settled world has one host that answers, not two.
-    OneAnswers,
-    /// And not none.
-    SomebodyAnswers,
-    /// And it is the best one, where all preempt.
-    ThePreferredAnswers,
-    /// Nobody answers after his successor's first answer.
-    NoAnswerAfterSuccessor,
-    /// Nobody takes over while another may answer, except by preempting.
-    NoTakeoverUnderLease,
-    /// No lease before an advert.
-    FirstFrameIsAdvert,
-    NoAnnouncementWithoutLease,
-    /// The kernel is silent before the role is given away.
-    SilenceBeforeGivingAway,
-    OnlyMastersAdvertise,
-    /// Announcements name the sender and its group's addresses.
-    OwnMacOnly,
-    /// A lease ends before anybody can take over.
-    LeaseWithinPromise,
-    /// A client that only listens remembers the right host.
-    ClientFollows,
-    /// And reaches it.
-    ClientReaches,
-    /// Bad adverts, garbage and echoes change no role and provoke no frame.
-    WorthlessFramesChangeNothing,
-    CountersGrow,
-    /// Two backups of different skew do not take over together.
-    SkewOrders,
-    OneLinePerEpisode,
-}
-
-#[derive(Clone, Debug)]
-pub struct Violation {
-    pub checker: Checker,
-    pub at: Nanos,
-    pub what: String,
-}
 
 /// One host's time as a master, as the wire showed it.
 #[derive(Clone, Copy, Debug)]
@@ -69,31 +27,26 @@ struct Term {
 
 /// What a host has shown of a group.
 #[derive(Clone, Copy, Debug, Default)]
-struct Shown {
+pub(super) struct Shown {
     since: Option<Instant>,
     /// The last advert of this term that left.
     advert: Option<(Nanos, Interval)>,
-    /// The last advert, farewell or bow-out at all.
-    heard_at: Option<Nanos>,
     /// Number of its last term in the group's list.
     term: Option<usize>,
-    counters: GroupCounters,
+    pub(super) counters: GroupCounters,
 }
 
 pub struct Checks {
     /// By group.
     terms: Vec<Vec<Term>>,
     /// By host and group.
-    shown: Vec<Vec<Shown>>,
+    pub(super) shown: Vec<Vec<Shown>>,
     /// Lines logged, by host, its incarnation, group and kind; and since when.
-    lines: BTreeMap<(usize, u32, u32, &'static str), (u64, Nanos)>,
+    pub(super) lines: BTreeMap<(usize, u32, u32, &'static str), (u64, Nanos)>,
+    /// When a request was last answered, by group.
+    pub(super) served_at: Vec<Nanos>,
     /// Requests judged in a settled world.
     pub judged: u64,
-}
-
-/// What a frame must not change.
-pub(super) struct Before {
-    worthless: Option<Vec<(Role, Option<Instant>)>>,
 }
 
 impl Checks {
@@ -102,6 +55,7 @@ impl Checks {
             terms: vec![Vec::new(); groups],
             shown: vec![vec![Shown::default(); groups]; hosts],
             lines: BTreeMap::new(),
+            served_at: vec![0; groups],
             judged: 0,
         }
     }
@@ -116,17 +70,20 @@ impl World {
     }
 
     /// The longest time from one host's doing until another has acted on it.
-    fn reaction(&self) -> Nanos {
+    pub(super) fn reaction(&self) -> Nanos {
         self.setup.wire.max_delay + WAKE_DELAY + MICROSECOND
     }
 
     /// A daemon started anew.
     pub(super) fn forget_host(&mut self, host: usize) {
+        self.checks.shown[host].fill(Shown::default());
+    }
+
+    /// What the host does from now on is not measured: it was stopped between an
+    /// advert and what stands on it.
+    pub(super) fn forget_terms(&mut self, host: usize) {
         for shown in &mut self.checks.shown[host] {
-            *shown = Shown {
-                heard_at: shown.heard_at,
-                ..Shown::default()
-            };
+            shown.term = None;
         }
     }
 
@@ -177,7 +134,8 @@ impl World {
             format!("announces {:?} at {}", frame.spa, MacAddr(frame.sha))
         });
         let clock = self.clock(host).as_nanos();
-        if !self.hosts[host].kernel.answers(g, clock) {
+        let may = self.hosts[host].kernel.answers(g, clock) || self.hosts[host].drains_late;
+        if !may {
             self.violated(
                 Checker::NoAnnouncementWithoutLease,
                 format!("host{host} announces group {g}"),
@@ -222,7 +180,6 @@ impl World {
                     format!("host{host}, group {g}"),
                 );
             }
-            self.checks.shown[host][g].heard_at = Some(self.now);
             if self.setup.sabotage == Some(Sabotage::BackupAdvertises) && is_farewell {
                 let mut advert = *advert;
                 advert.interval = self.setup.hosts[host].intervals[g];
@@ -239,16 +196,15 @@ impl World {
             );
         }
         if self.is_taking_over(host, engine, group) {
-            self.check_takeover(host, g);
+            self.check_takeover(host, g, interval);
         }
         let now = self.now;
         let shown = &mut self.checks.shown[host][g];
         shown.advert = Some((now, interval));
-        shown.heard_at = Some(now);
     }
 
     /// The first advert of a term.
-    fn check_takeover(&mut self, host: usize, g: usize) {
+    fn check_takeover(&mut self, host: usize, g: usize, interval: Interval) {
         let (now, reaction) = (self.now, self.reaction());
         let lan = self.setup.groups[g].lan;
         let preempts = self.setup.hosts[host].preempt;
@@ -257,7 +213,7 @@ impl World {
             dead_ratio: self.setup.groups[g].dead_ratio,
         };
         let mut preempting = false;
-        let is_clean = self.setup.is_clean;
+        let is_clean = self.setup.is_clean && !self.hosts[host].drains_late;
         for other in (0..self.hosts.len()).filter(|other| is_clean && *other != host) {
             let shown = self.checks.shown[other][g];
             let began = shown.term.map(|term| self.checks.terms[g][term].began);
@@ -267,15 +223,14 @@ impl World {
                 self.hosts[other].kernel.nics[lan].up && self.hosts[other].kernel.answers(g, clock);
             if is_together {
                 let configured = self.setup.hosts[other].intervals[g];
-                let last = self.last_heard_of_others(host, other, g);
-                let heard_alike = |h: usize| {
-                    last.is_some_and(|last| self.hosts[h].disturbed_at + MILLISECOND < last)
-                };
+                // Both have followed the same master, and for long enough.
+                let long = self.settling_time();
+                let is_calm = |h: usize| self.hosts[h].disturbed_at + long < now;
                 let alike = configured.advbase == own_timing.interval.advbase;
                 if alike
                     && !configured.ties_with(own_timing.interval)
-                    && heard_alike(host)
-                    && heard_alike(other)
+                    && is_calm(host)
+                    && is_calm(other)
                 {
                     self.violated(
                         Checker::SkewOrders,
@@ -283,9 +238,7 @@ impl World {
                     );
                 }
             } else if answers && let Some((_, peer)) = shown.advert {
-                // It may have been demoted since it decided to.
-                let may = preempts && own_timing.interval.outranks(peer)
-                    || own_timing.will_time_out(peer);
+                let may = preempts && interval.outranks(peer) || own_timing.will_time_out(peer);
                 preempting |= may;
                 if !may {
                     self.violated(
@@ -303,13 +256,6 @@ impl World {
         };
         self.checks.terms[g].push(term);
         self.checks.shown[host][g].term = Some(self.checks.terms[g].len() - 1);
-    }
-
-    fn last_heard_of_others(&self, a: usize, b: usize, g: usize) -> Option<Nanos> {
-        let others = (0..self.hosts.len()).filter(|other| *other != a && *other != b);
-        others
-            .filter_map(|other| self.checks.shown[other][g].heard_at)
-            .max()
     }
 
     /// The map is written.
@@ -407,210 +353,8 @@ impl World {
             );
         }
     }
-
-    /// How long a settled world may take to settle: whoever was not heard is
-    /// waited for, and who wins is waited for once more, by whoever woke late.
-    pub fn settling_time(&self) -> Nanos {
-        let hosts = self.setup.hosts.iter();
-        let intervals = hosts.flat_map(|host| host.intervals.iter().enumerate());
-        let times = intervals.map(|(g, interval)| {
-            let ratio = u64::from(self.setup.groups[g].dead_ratio);
-            let slowest = if interval.advbase == 0 {
-                *interval
-            } else {
-                interval.demoted()
-            };
-            let period = nanos(slowest.period());
-            // The slowest is waited for, and then its first advert preempted.
-            ratio * period + period + nanos(slowest.skew())
-        });
-        let has_ucarp = |host: &HostSetup| host.program == Program::Ucarp;
-        let grid = if self.setup.hosts.iter().any(has_ucarp) {
-            // UCARP looks at its timer once an interval.
-            2 * SECOND * 2
-        } else {
-            0
-        };
-        let wire = 4 * self.reaction();
-        times.max().unwrap_or(0) + grid + wire
-    }
-
-    /// Nobody hears of a request any more.
-    pub(super) fn judge(&mut self, ask: &Ask) {
-        let Some(g) = self.setup.group_of(ask.lan, ask.vip) else {
-            return;
-        };
-        self.record_answers(g, ask);
-        let is_excused = !self.active.iter().all(super::faults::Fault::excuses_nobody);
-        if is_excused || self.quiet_from + self.settling_time() > ask.asked_at {
-            return;
-        }
-        self.checks.judged += 1;
-        let able: Vec<usize> = (0..self.hosts.len())
-            .filter(|h| {
-                let host = &self.hosts[*h];
-                host.is_running() && host.kernel.nics[ask.lan].up && !host.sends_fail
-            })
-            .collect();
-        let macs = &ask.answered_by;
-        if macs.len() > 1 {
-            return self.violated(
-                Checker::OneAnswers,
-                format!("{macs:?} answer for group {g}"),
-            );
-        }
-        let Some(mac) = macs.first().copied() else {
-            if !able.is_empty() {
-                self.violated(
-                    Checker::SomebodyAnswers,
-                    format!("nobody answers for group {g}"),
-                );
-            }
-            return;
-        };
-        let Some(owner) = able
-            .iter()
-            .copied()
-            .find(|h| self.hosts[*h].kernel.nics[ask.lan].mac == mac)
-        else {
-            return self.violated(
-                Checker::SomebodyAnswers,
-                format!("{mac} answers for group {g}"),
-            );
-        };
-        let rank = |h: usize| {
-            let interval = self.setup.hosts[h].intervals[g];
-            match self.view(h, g) {
-                Some(view) if view.is_demoted => interval.demoted().period(),
-                _ => interval.period(),
-            }
-        };
-        let all_preempt = self.setup.hosts.iter().all(|host| host.preempt);
-        let best = able.iter().map(|h| rank(*h)).min();
-        if all_preempt && best.is_some_and(|best| best < rank(owner)) {
-            return self.violated(
-                Checker::ThePreferredAnswers,
-                format!("host{owner} answers for group {g}"),
-            );
-        }
-        self.judge_listener(ask, g, mac);
-    }
-
-    fn judge_listener(&mut self, ask: &Ask, g: usize, mac: MacAddr) {
-        // The locktime hides an announcement; the third after it does not.
-        let settled = self.quiet_from + self.settling_time() + 4 * SECOND;
-        if settled > ask.asked_at {
-            return;
-        }
-        let entry = self.client.entry(ask.lan, ask.vip);
-        if entry != Some(mac) {
-            self.violated(
-                Checker::ClientFollows,
-                format!("the client sends to {entry:?}, {mac} has group {g}"),
-            );
-        } else if !self.reaches(ask.lan, ask.vip, mac) {
-            self.violated(
-                Checker::ClientReaches,
-                format!("{mac} does not take packets for group {g}"),
-            );
-        }
-    }
-
-    pub(super) fn before(&self, host: usize, engine: &Engine, origin: Option<Origin>) -> Before {
-        let clock = self.clock(host);
-        let is_worthless = matches!(origin, Some(Origin::Worthless | Origin::Echo));
-        let is_due = engine
-            .poll_timeout()
-            .is_some_and(|timeout| timeout <= clock);
-        Before {
-            worthless: (is_worthless && !is_due).then(|| roles(engine)),
-        }
-    }
-
-    pub(super) fn after(&mut self, host: usize, engine: &Engine, before: Before) {
-        if before
-            .worthless
-            .is_some_and(|before| before != roles(engine))
-        {
-            self.violated(Checker::WorthlessFramesChangeNothing, format!("host{host}"));
-        }
-        for view in engine.groups() {
-            let shown = &mut self.checks.shown[host][view.id.0 as usize];
-            let shrank = !grew(&shown.counters, view.counters);
-            shown.counters = *view.counters;
-            if shrank {
-                self.violated(Checker::CountersGrow, format!("host{host}"));
-            }
-        }
-    }
-
-    /// A line for the operator.
-    pub(super) fn check_log(&mut self, host: usize, event: &Event) {
-        let kind = self.cover_event(event);
-        self.note_host(host, || describe(event));
-        let (Event::BadDigest { group, .. }
-        | Event::Looped { group }
-        | Event::SameSource { group, .. }
-        | Event::EqualTimers { group, .. }
-        | Event::Challenged { group, .. }
-        | Event::Conflict { group, .. }
-        | Event::AddressLost { group, .. }
-        | Event::SendFailed { group }) = event
-        else {
-            return;
-        };
-        let now = self.now;
-        let key = (host, self.hosts[host].incarnation, group.0, kind);
-        let (lines, since) = self.checks.lines.entry(key).or_insert((0, now));
-        *lines += 1;
-        if *lines > 1 + (now - *since) / (60 * SECOND) {
-            let what = format!(
-                "host{host} logs {kind} {lines} times in {}",
-                time(now - *since)
-            );
-            self.violated(Checker::OneLinePerEpisode, what);
-        }
-    }
 }
 
 fn term_began(world: &World, g: usize, number: usize) -> Nanos {
     world.checks.terms[g][number].began
-}
-
-fn roles(engine: &Engine) -> Vec<(Role, Option<Instant>)> {
-    let role = |view: vipd::engine::GroupView<'_>| (view.role, view.since.map(|(at, _)| at));
-    engine.groups().map(role).collect()
-}
-
-fn grew(old: &GroupCounters, new: &GroupCounters) -> bool {
-    new.adverts_sent >= old.adverts_sent
-        && new.adverts_received >= old.adverts_received
-        && new.bad_digest >= old.bad_digest
-        && new.looped >= old.looped
-        && new.send_errors >= old.send_errors
-        && new.map_errors >= old.map_errors
-        && new.address_errors >= old.address_errors
-        && new.addresses_lost >= old.addresses_lost
-        && new.announcements >= old.announcements
-        && new.conflicts >= old.conflicts
-        && new.challenges >= old.challenges
-        && new.transitions >= old.transitions
-}
-
-fn describe(event: &Event) -> String {
-    match event {
-        Event::Changed { group, transition } => format!(
-            "LOG     group {}: {} -> {} ({})",
-            group.0,
-            transition.from.as_str(),
-            transition.to.as_str(),
-            transition.reason.as_str()
-        ),
-        other => format!("LOG     {other:?}"),
-    }
-}
-
-/// Seconds.
-pub fn time(at: Nanos) -> String {
-    format!("{}.{:06}", at / SECOND, at % SECOND / 1000)
 }

@@ -1,19 +1,11 @@
 //! What can go wrong, and how it is done to the world.
 
-use std::rc::Rc;
-
-use vipd::carp::packet::Source;
-use vipd::carp::{Advertisement, Authenticator, Interval, Vhid};
+use vipd::carp::{Interval, Vhid};
 use vipd::engine::Input;
-use vipd_common::arp::ArpFrame;
 
 use super::host::{Placing, Waiting};
-use super::lan::{Origin, STRANGER};
 use super::sabotage::Sabotage;
-use super::setup::{
-    MILLISECOND, Nanos, PASSWORD, SECOND, STRANGER_MAC, WRONG_PASSWORD, host_mac, key,
-    stranger_address,
-};
+use super::setup::{MILLISECOND, Nanos, PASSWORD, SECOND, WRONG_PASSWORD, host_mac};
 use super::world::{Event, World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +13,12 @@ pub enum Fault {
     /// The daemon is stopped, and goes on later.
     Stall {
         host: usize,
+        lasts: Nanos,
+    },
+    /// The daemon is stopped between two of the effects that it performs next.
+    StallMidway {
+        host: usize,
+        after: u8,
         lasts: Nanos,
     },
     /// The daemon dies without a word; it is started again later.
@@ -123,8 +121,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 24] = [
         "fault stall",
+        "fault stall midway",
         "fault kill",
         "fault shutdown",
         "fault start",
@@ -152,6 +151,7 @@ impl Fault {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Stall { .. } => "fault stall",
+            Self::StallMidway { .. } => "fault stall midway",
             Self::Kill { .. } => "fault kill",
             Self::Shutdown { .. } => "fault shutdown",
             Self::Start { .. } => "fault start",
@@ -183,6 +183,7 @@ impl Fault {
         matches!(
             self,
             Self::Stall { .. }
+                | Self::StallMidway { .. }
                 | Self::LinkDown { .. }
                 | Self::SendsFail { .. }
                 | Self::Loop { .. }
@@ -190,9 +191,15 @@ impl Fault {
         )
     }
 
+    /// Whether the role may come and go while it lasts, but not stay away.
+    pub fn excuses_moments(&self) -> bool {
+        matches!(self, Self::MapFails { .. } | Self::PlacingFails { .. })
+    }
+
     fn lasts(&self) -> Option<Nanos> {
         match *self {
             Self::Stall { lasts, .. }
+            | Self::StallMidway { lasts, .. }
             | Self::LinkDown { lasts, .. }
             | Self::MapFails { lasts, .. }
             | Self::SendsFail { lasts, .. }
@@ -221,6 +228,7 @@ impl Fault {
     fn host(&self) -> Option<usize> {
         match *self {
             Self::Stall { host, .. }
+            | Self::StallMidway { host, .. }
             | Self::Kill { host, .. }
             | Self::Shutdown { host, .. }
             | Self::Start { host }
@@ -259,6 +267,7 @@ impl World {
         }
         match fault {
             Fault::Stall { host, .. } => self.hosts[host].is_stalled = true,
+            Fault::StallMidway { host, after, .. } => self.hosts[host].stops_after = Some(after),
             Fault::Kill { host, back_after } => {
                 self.kill(host);
                 self.at(self.now + back_after, Event::Fault(Fault::Start { host }));
@@ -319,12 +328,16 @@ impl World {
         self.note("-", || format!("END   {fault:?}"));
         self.disturb(fault.host(), 0);
         match fault {
-            Fault::Stall { host, .. } => self.resume(host),
+            Fault::Stall { host, .. } | Fault::StallMidway { host, .. } => self.resume(host),
             Fault::LinkDown { host, lan, .. } => self.set_link(host, lan, true),
-            Fault::MapFails { host, .. } => self.hosts[host].map_fails = false,
+            Fault::MapFails { host, .. } => {
+                self.hosts[host].map_fails = false;
+                self.disturb(Some(host), FAULT_HOLD);
+            }
             Fault::SendsFail { host, .. } => self.hosts[host].sends_fail = false,
             Fault::PlacingFails { host, .. } | Fault::PlacingIsSlow { host, .. } => {
                 self.hosts[host].placing = Placing::Quick;
+                self.disturb(Some(host), FAULT_HOLD);
             }
             Fault::Loop { lan, .. } => self.lans[lan].loops = false,
             Fault::CutOneWay { lan, from, to, .. } => self.lans[lan].mend(from, to),
@@ -356,96 +369,6 @@ impl World {
         }
     }
 
-    fn lose_addresses(&mut self, group: usize) {
-        let lan = self.setup.groups[group].lan;
-        for host in 0..self.hosts.len() {
-            for vip in self.setup.groups[group].vips.clone() {
-                if self.hosts[host].kernel.placed.remove(&vip) {
-                    self.disturb(Some(host), 0);
-                    self.deliver(host, Waiting::AddressLost { lan, address: vip });
-                }
-            }
-        }
-    }
-
-    fn stranger_adverts(&mut self, g: usize, password: &[u8], other_addresses: bool) {
-        let group = self.setup.groups[g].clone();
-        let vips = match other_addresses {
-            true => vec![stranger_address(group.lan)],
-            false => group.vips,
-        };
-        for _ in 0..20 {
-            // A rank that everybody would give way to, or follow.
-            let interval = self.rng.pick(&[Interval::new(0, 1), Interval::BOW_OUT]);
-            self.advert_from_stranger(group.lan, Some(group.vhid), password, &vips, interval);
-        }
-    }
-
-    fn advert_from_stranger(
-        &mut self,
-        lan: usize,
-        vhid: Option<Vhid>,
-        password: &[u8],
-        vips: &[std::net::Ipv4Addr],
-        interval: Interval,
-    ) {
-        let Some(vhid) = vhid else { return };
-        let addresses: Vec<_> = vips.iter().map(|vip| (*vip).into()).collect();
-        let counter = self.rng.next();
-        let advert = Advertisement {
-            vhid,
-            interval,
-            demote: 0,
-            counter,
-            digest: Authenticator::new(&key(password), vhid, &addresses).sign(counter),
-        };
-        let source = Source {
-            mac: STRANGER_MAC.0,
-            address: stranger_address(lan),
-        };
-        let frame = advert.emit_frame(source, 0);
-        self.broadcast(lan, STRANGER, &frame, Origin::Worthless);
-    }
-
-    fn garbage(&mut self, lan: usize) {
-        for _ in 0..10 {
-            let len = self.rng.index(90);
-            let mut bytes: Vec<u8> = (0..len + 14).map(|_| self.rng.next() as u8).collect();
-            bytes[12..14].copy_from_slice(&[0x08, 0x00]);
-            if let Some(protocol) = bytes.get_mut(14 + 9) {
-                *protocol = 112;
-            }
-            self.broadcast(lan, STRANGER, &bytes, Origin::Worthless);
-        }
-    }
-
-    fn rival_arp(&mut self, group: usize) {
-        let lan = self.setup.groups[group].lan;
-        for vip in self.setup.groups[group].vips.clone() {
-            let frame = ArpFrame::announce_request(STRANGER_MAC.0, vip.octets()).to_bytes();
-            self.broadcast(lan, STRANGER, &frame, Origin::Node(STRANGER));
-        }
-    }
-
-    fn same_source(&mut self, host: usize, g: usize) {
-        let group = self.setup.groups[g].clone();
-        let addresses: Vec<_> = group.vips.iter().map(|vip| (*vip).into()).collect();
-        let counter = self.rng.next();
-        let advert = Advertisement {
-            vhid: group.vhid,
-            interval: self.setup.hosts[host].intervals[g].demoted(),
-            demote: 0,
-            counter,
-            digest: Authenticator::new(&key(PASSWORD), group.vhid, &addresses).sign(counter),
-        };
-        let source = Source {
-            mac: STRANGER_MAC.0,
-            address: self.hosts[host].kernel.nics[group.lan].address,
-        };
-        let frame = advert.emit_frame(source, 0);
-        self.broadcast(group.lan, STRANGER, &frame, Origin::Node(STRANGER));
-    }
-
     fn set_link(&mut self, host: usize, lan: usize, up: bool) {
         self.hosts[host].kernel.nics[lan].up = up;
         self.notice_link(host, lan);
@@ -456,14 +379,7 @@ impl World {
         let delay = self.rng.range(MILLISECOND / 10, 3 * MILLISECOND);
         self.at(self.now + delay, Event::LinkNotice { host, lan });
     }
-
-    /// Sends to everybody on the LAN but `from`.
-    pub(super) fn broadcast(&mut self, lan: usize, from: usize, bytes: &[u8], origin: Origin) {
-        let frame = super::lan::Frame {
-            bytes: Rc::from(bytes),
-            origin,
-            ask: None,
-        };
-        self.send_to_all(lan, from, &frame);
-    }
 }
+
+/// A host that could not keep its promise does not preempt for so long.
+pub const FAULT_HOLD: Nanos = 10 * SECOND;

@@ -5,14 +5,15 @@
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
-use vipd::engine::{Effect, Engine, GroupId, Input, InterfaceId, Link, Output, Purpose};
+use vipd::carp::Role;
+use vipd::engine::{Effect, Engine, GroupId, Input, InterfaceId, Link};
 use vipd::mac::MacAddr;
 use vipd::time::Instant;
 
 use super::kernel::Kernel;
 use super::lan::Origin;
 use super::sabotage::Sabotage;
-use super::setup::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+use super::setup::{MICROSECOND, Nanos};
 use super::ucarp::Ucarp;
 use super::world::{Event, World};
 
@@ -60,6 +61,11 @@ pub struct Host {
     /// The daemon, while it runs; it may be stalled.
     pub engine: Option<Engine>,
     pub is_stalled: bool,
+    /// The daemon is stopped after so many effects more.
+    pub stops_after: Option<u8>,
+    pub stopped_midway: bool,
+    /// It performs what it should have performed before it was stopped.
+    pub drains_late: bool,
     pub(super) waiting: VecDeque<Waiting>,
     pub kernel: Kernel,
     /// This host's clock is ahead of the world's by so much.
@@ -95,7 +101,7 @@ impl World {
         if self.hosts[host].engine.is_some() {
             return;
         }
-        let engine = Engine::new(self.setup.engine_config(host), self.rng.next());
+        let engine = Engine::new(self.setup.engine_config(host), self.rng.draw());
         self.hosts[host].engine = Some(engine);
         self.hosts[host].incarnation += 1;
         self.hosts[host].waiting.clear();
@@ -107,12 +113,15 @@ impl World {
 
     pub(super) fn kill(&mut self, host: usize) {
         self.hosts[host].engine = None;
+        self.hosts[host].stopped_midway = false;
         self.hosts[host].waiting.clear();
         self.hosts[host].wake_at = None;
     }
 
     pub(super) fn resume(&mut self, host: usize) {
         self.hosts[host].is_stalled = false;
+        self.hosts[host].stops_after = None;
+        self.drain_late(host);
         if self.setup.sabotage == Some(Sabotage::DeadlineBeforeQueue) {
             self.fire_if_due(host);
         }
@@ -144,6 +153,11 @@ impl World {
             return;
         }
         let group_id = |group: usize| GroupId(group as u32);
+        let is_deaf = self.setup.sabotage == Some(Sabotage::MasterIsDeaf)
+            && (0..self.setup.groups.len()).any(|g| self.role(host, g) == Some(Role::Master));
+        if is_deaf && matches!(waiting, Waiting::Datagram { .. }) {
+            return;
+        }
         match waiting {
             Waiting::Datagram { lan, bytes, origin } => {
                 let input = Input::Datagram {
@@ -244,6 +258,9 @@ impl World {
 
     /// Plans the next wake-up; the scheduler is a little late, each time.
     pub(super) fn rearm(&mut self, host: usize) {
+        if self.hosts[host].is_stalled {
+            return;
+        }
         let offset = self.hosts[host].boot_offset;
         let Some(timeout) = self.hosts[host]
             .engine
@@ -260,212 +277,6 @@ impl World {
         let at = timeout + self.rng.range(MICROSECOND, WAKE_DELAY);
         self.hosts[host].wake_at = Some(at);
         self.at(at, Event::Wake { host, at });
-    }
-
-    /// One input, and everything that follows from it.
-    pub(super) fn feed(&mut self, host: usize, input: Input<'_>, origin: Option<Origin>) {
-        let Some(mut engine) = self.hosts[host].engine.take() else {
-            return;
-        };
-        if self.setup.sabotage == Some(Sabotage::CountersReset) && self.rng.per_mille(2) {
-            engine = Engine::new(self.setup.engine_config(host), self.rng.next());
-        }
-        self.cover_input(&input);
-        let clock = self.clock(host);
-        let before = self.before(host, &engine, origin);
-        engine.handle(input, clock);
-        let mut held = None;
-        while let Some(output) = engine.poll_output() {
-            let reorder = held.is_none() && self.must_hold(host, &output);
-            if reorder {
-                held = Some(output);
-                continue;
-            }
-            let is_frame = matches!(
-                output,
-                Output::Transmit {
-                    purpose: Purpose::Announce | Purpose::BowOut | Purpose::Farewell,
-                    ..
-                }
-            );
-            self.perform(host, &mut engine, output);
-            if is_frame && let Some(output) = held.take() {
-                self.perform(host, &mut engine, output);
-            }
-        }
-        if let Some(output) = held {
-            self.perform(host, &mut engine, output);
-        }
-        self.after(host, &engine, before);
-        self.hosts[host].engine = Some(engine);
-        if !self.hosts[host].is_stalled {
-            self.rearm(host);
-        }
-    }
-
-    fn must_hold(&self, host: usize, output: &Output) -> bool {
-        match (self.setup.sabotage, output) {
-            (Some(Sabotage::AnnounceBeforeLease), Output::Lease { group, .. }) => {
-                let clock = self.clock(host).as_nanos();
-                !self.hosts[host].kernel.answers(group.0 as usize, clock)
-            }
-            (Some(Sabotage::BowOutBeforeSilence), Output::Silence { .. }) => true,
-            _ => false,
-        }
-    }
-
-    fn perform(&mut self, host: usize, engine: &mut Engine, output: Output) {
-        let clock = self.clock(host);
-        match output {
-            Output::Transmit {
-                interface,
-                group,
-                purpose,
-                frame,
-            } => {
-                let lan = usize::from(interface.0);
-                self.cover_purpose(purpose);
-                let failed = self.hosts[host].sends_fail;
-                let (is_advert, sabotage) = (purpose == Purpose::Advert, self.setup.sabotage);
-                let withheld = match sabotage {
-                    Some(Sabotage::AnnouncementsWithheld) => purpose == Purpose::Announce,
-                    Some(Sabotage::TakeoverAdvertDropped) => {
-                        is_advert && self.is_taking_over(host, engine, group)
-                    }
-                    _ => false,
-                };
-                if !failed && !withheld {
-                    self.transmit(host, lan, engine, group, frame);
-                }
-                if is_advert && failed && sabotage != Some(Sabotage::LeaseWithoutSend) {
-                    let effect = Effect::Send;
-                    self.coverage.insert("effect send");
-                    engine.handle(Input::Failed { group, effect }, clock);
-                } else if is_advert {
-                    self.coverage.insert("input sent");
-                    engine.handle(Input::Sent { group, at: clock }, clock);
-                }
-            }
-            Output::Lease {
-                group,
-                vhid,
-                owner,
-                until,
-                ..
-            } => {
-                if self.hosts[host].map_fails {
-                    self.coverage.insert("effect map");
-                    engine.handle(
-                        Input::Failed {
-                            group,
-                            effect: Effect::Map,
-                        },
-                        clock,
-                    );
-                    return;
-                }
-                let until = match self.setup.sabotage {
-                    Some(Sabotage::LeaseNeverExpires) => u64::MAX,
-                    Some(Sabotage::LeaseTooLong) => until.as_nanos() + SECOND,
-                    _ => until.as_nanos(),
-                };
-                let entry = vipd_common::Group {
-                    lease_until_ns: until,
-                    owner_mac: owner.0,
-                    vhid: vhid.value(),
-                    pad: 0,
-                };
-                self.write_lease(host, engine, group, entry);
-            }
-            Output::Silence { group, .. } => {
-                if self.hosts[host].map_fails {
-                    self.coverage.insert("effect map");
-                    engine.handle(
-                        Input::Failed {
-                            group,
-                            effect: Effect::Map,
-                        },
-                        clock,
-                    );
-                } else if self.setup.sabotage != Some(Sabotage::SilenceIgnored) {
-                    self.note_host(host, || format!("silent: group {}", group.0));
-                    self.hosts[host].kernel.groups.remove(&(group.0 as usize));
-                }
-            }
-            Output::PlaceAddresses { group, .. } => {
-                let g = group.0 as usize;
-                let lost = self.hosts[host].kernel.answers(g, clock.as_nanos());
-                if lost && self.setup.sabotage == Some(Sabotage::LostAddressNotRestored) {
-                    return;
-                }
-                self.place(host, g);
-            }
-            Output::RemoveAddresses { group, .. } => self.unplace(host, group.0 as usize),
-            Output::Log(event) => self.check_log(host, &event),
-        }
-    }
-
-    /// netlink works in order; what it is told takes its time.
-    fn place(&mut self, host: usize, group: usize) {
-        let takes = match self.hosts[host].placing {
-            Placing::Quick => self.rng.range(50 * MICROSECOND, 500 * MICROSECOND),
-            Placing::Slow => self.rng.range(20 * MILLISECOND, 5 * SECOND),
-            Placing::Fails => MILLISECOND,
-        };
-        let done_at = self.hosts[host].placing_until.max(self.now) + takes;
-        self.hosts[host].placing_until = done_at;
-        if self.hosts[host].placing == Placing::Slow {
-            // It may last longer than the fault.
-            self.disturb(Some(host), done_at - self.now);
-        }
-        let incarnation = self.hosts[host].incarnation;
-        self.at(
-            done_at,
-            Event::Placed {
-                host,
-                group,
-                incarnation,
-                placed: true,
-            },
-        );
-    }
-
-    fn unplace(&mut self, host: usize, group: usize) {
-        let done_at = self.hosts[host].placing_until.max(self.now) + 50 * MICROSECOND;
-        self.hosts[host].placing_until = done_at;
-        let incarnation = self.hosts[host].incarnation;
-        self.at(
-            done_at,
-            Event::Placed {
-                host,
-                group,
-                incarnation,
-                placed: false,
-            },
-        );
-    }
-
-    pub(super) fn placing_done(
-        &mut self,
-        host: usize,
-        group: usize,
-        incarnation: u32,
-        placed: bool,
-    ) {
-        let vips = self.setup.groups[group].vips.clone();
-        let kernel = &mut self.hosts[host].kernel;
-        if !placed {
-            vips.iter().for_each(|vip| _ = kernel.placed.remove(vip));
-            return;
-        }
-        let failed = self.hosts[host].placing == Placing::Fails;
-        if !failed {
-            self.hosts[host].kernel.placed.extend(vips);
-        }
-        if self.hosts[host].incarnation == incarnation {
-            let result = if failed { Err(()) } else { Ok(()) };
-            self.deliver(host, Waiting::Placed { group, result });
-        }
     }
 }
 

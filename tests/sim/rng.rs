@@ -8,11 +8,11 @@ impl Rng {
     pub fn new(seed: u64) -> Self {
         // Neighbouring seeds shall not give neighbouring streams.
         let mut rng = Self(seed ^ 0x5bf0_3635_d1a1_7c39);
-        rng.next();
+        rng.draw();
         rng
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,16 +22,16 @@ impl Rng {
 
     /// From `low` to `high`, both included.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
+        low + self.draw() % (high - low + 1)
     }
 
     pub fn index(&mut self, len: usize) -> usize {
-        (self.next() % len as u64) as usize
+        (self.draw() % len as u64) as usize
     }
 
     /// True `n` times out of a thousand.
     pub fn per_mille(&mut self, n: u64) -> bool {
-        n > 0 && self.next() % 1000 < n
+        n > 0 && self.draw() % 1000 < n
     }
 
     pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {

@@ -40,6 +40,8 @@ pub enum Sabotage {
     PlacedForgotten,
     /// The engine's deadline is not kept.
     DeadlineForgotten,
+    /// A master hears no adverts.
+    MasterIsDeaf,
     /// A lease reaches one interval further than the engine said.
     LeaseTooLong,
 }

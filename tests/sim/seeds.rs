@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use vipd::carp::Interval;
 use vipd::engine::Placement;
 
-use super::checks::time;
-use super::faults::Fault;
+use super::checker::time;
+use super::faults::{FAULT_HOLD, Fault};
 use super::rng::Rng;
 use super::sabotage::Sabotage;
 use super::setup::{
@@ -132,7 +132,9 @@ fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng)
             ]),
             starts_at: match ranks {
                 Ranks::OneSlow if h > 0 => 20 * SECOND,
-                _ => rng.range(0, starts_within),
+                Ranks::Distinct | Ranks::Equal | Ranks::OneSlow | Ranks::Fast => {
+                    rng.range(0, starts_within)
+                }
             },
         })
         .collect();
@@ -182,8 +184,14 @@ fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng) -> Nanos {
     let settling = world.settling_time();
     let starts = world.setup.hosts.iter().map(|host| host.starts_at);
     let mut at = starts.max().unwrap_or(0) + rng.range(settling / 2, settling * 3 / 2);
+    let mut hold = 0;
     for _ in 0..rng.range(1, 6) {
         let fault = fault(world, flavour, settling, rng);
+        if let Fault::MapFails { .. } | Fault::PlacingFails { .. } | Fault::PlacingIsSlow { .. } =
+            fault
+        {
+            hold = FAULT_HOLD;
+        }
         world.at(at, Event::Fault(fault));
         // Sometimes at once, sometimes into the last one's end, sometimes later.
         at += match rng.range(0, 5) {
@@ -193,7 +201,7 @@ fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng) -> Nanos {
             _ => settling * 5 / 4,
         };
     }
-    at + settling * 3 + 6 * SECOND
+    at + settling * 3 + 6 * SECOND + hold
 }
 
 fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fault {
@@ -214,7 +222,9 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
     let from = rng.index(hosts);
     let to = (from + 1 + rng.index(hosts - 1)) % hosts;
     let is_fast = world.setup.hosts[0].intervals[0].advbase == 0;
+    let after = rng.range(0, 8) as u8;
     let calm = [
+        Fault::StallMidway { host, after, lasts },
         Fault::Stall { host, lasts },
         Fault::Stall { host, lasts },
         Fault::Kill { host, back_after },

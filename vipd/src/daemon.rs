@@ -6,12 +6,11 @@
 //! on netlink's thread, clients are served on the control socket's, log lines
 //! are written by the log's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -22,14 +21,18 @@ use crate::engine::{
 use crate::io::{control, netlink, packet_socket, sysctl, xdp};
 use crate::time::Instant;
 
+mod addresses;
 mod clock;
 mod loopback;
 mod port;
 pub mod preflight;
 mod report;
+mod signals;
 
+use addresses::Placing;
 use port::Port;
 pub use preflight::Checked;
+use signals::{Command, Signals};
 
 /// How long a stop waits for the kernel to take addresses off.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -89,29 +92,6 @@ pub struct Daemon {
     next_token: u64,
     /// ARP claims of others that the engine has been told of.
     conflicts: BTreeMap<GroupId, u64>,
-}
-
-/// A change of addresses under way.
-struct Placing {
-    tokens: BTreeSet<u64>,
-    has_failed: bool,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    hangup: Signal,
-    user1: Signal,
-    user2: Signal,
-}
-
-/// What to do about a signal.
-enum Command {
-    Stop(&'static str),
-    Reload,
-    LogStatus,
-    StepDown,
 }
 
 impl Daemon {
@@ -184,6 +164,10 @@ impl Daemon {
                 Event::Deadline => {}
             }
             self.fire_if_due();
+            // In a flood of adverts `wait` tells of nothing else.
+            if let Ok(request) = self.requests.try_recv() {
+                self.answer(request);
+            }
         };
         info!(signal, "stopping");
         self.handle(Input::Shutdown);
@@ -221,44 +205,6 @@ impl Daemon {
             port.close();
         }
         self.loopback.restore();
-    }
-
-    /// Addresses that a daemon left that was killed: as long as they are on the
-    /// interface, the kernel would answer for them whenever no responder is
-    /// attached. Returns what else netlink told meanwhile.
-    async fn remove_leftovers(&mut self, checked: &Checked) -> Result<Vec<netlink::Event>, Error> {
-        let mut left = BTreeMap::new();
-        for (port, link) in self.ports.iter().zip(&checked.links) {
-            let vips = port.vips_placed_on_interface();
-            for (address, prefix_len) in &link.addresses {
-                if vips.contains(address) {
-                    left.insert(left.len() as u64, (link.clone(), *address, *prefix_len));
-                }
-            }
-        }
-        self.next_token = left.len() as u64;
-        for (token, (link, address, prefix_len)) in &left {
-            info!(interface = link.name, %address, "removing an address that an earlier daemon left");
-            self.netlink
-                .remove_address(*token, link.ifindex, *address, *prefix_len);
-        }
-        let mut early = Vec::new();
-        while !left.is_empty() {
-            match self.events.recv().await {
-                Some(netlink::Event::Done { token, result }) => {
-                    if let (Some((link, address, _)), Err(reason)) = (left.remove(&token), result) {
-                        return Err(Error::Leftover {
-                            interface: link.name,
-                            address,
-                            reason,
-                        });
-                    }
-                }
-                Some(event) => early.push(event),
-                None => break,
-            }
-        }
-        Ok(early)
     }
 
     /// The next thing that happens. Signals come first, adverts before timers.
@@ -421,44 +367,6 @@ impl Daemon {
         }
     }
 
-    fn place(&mut self, interface: InterfaceId, group: GroupId) {
-        let port = &self.ports[usize::from(interface.0)];
-        let Some(ifindex) = port.ifindex() else {
-            let failed = Input::Failed {
-                group,
-                effect: Effect::Address,
-            };
-            return self.engine.handle(failed, clock::now());
-        };
-        let mut tokens = BTreeSet::new();
-        for vip in port.vips(group).to_vec() {
-            let token = self.token();
-            self.netlink.add_address(token, ifindex, vip, 32);
-            tokens.insert(token);
-        }
-        self.placing.insert(
-            group,
-            Placing {
-                tokens,
-                has_failed: false,
-            },
-        );
-    }
-
-    fn unplace(&mut self, interface: InterfaceId, group: GroupId) {
-        // What is still being placed is of no interest any more; requests are
-        // performed in order, so the removal is the last word.
-        self.placing.remove(&group);
-        let port = &self.ports[usize::from(interface.0)];
-        let Some(ifindex) = port.ifindex() else {
-            return;
-        };
-        for vip in port.vips(group).to_vec() {
-            let token = self.token();
-            self.netlink.remove_address(token, ifindex, vip, 32);
-        }
-    }
-
     /// Somebody may have claimed what is ours since the last advert.
     fn look_for_conflict(&mut self, interface: InterfaceId, group: GroupId) {
         let Some(conflict) = self.ports[usize::from(interface.0)].conflict(group) else {
@@ -542,37 +450,18 @@ impl Daemon {
         }
     }
 
-    fn handle_done(&mut self, token: u64, result: Result<(), String>) {
-        if let Err(reason) = &result {
-            error!("{reason}");
-        }
-        let of_token = |(_, placing): &(&GroupId, &mut Placing)| placing.tokens.contains(&token);
-        let Some((&group, placing)) = self.placing.iter_mut().find(of_token) else {
-            return;
-        };
-        placing.tokens.remove(&token);
-        placing.has_failed |= result.is_err();
-        if !placing.tokens.is_empty() {
-            return;
-        }
-        let has_failed = placing.has_failed;
-        self.placing.remove(&group);
-        self.handle(if has_failed {
-            Input::Failed {
-                group,
-                effect: Effect::Address,
-            }
-        } else {
-            Input::Placed { group }
-        });
-    }
-
     /// Makes sure that responder and sockets are on the interface, and tells the
     /// engine what it is like.
     fn reopen(&mut self, index: usize) {
         let port = &mut self.ports[index];
         if !port.is_open() {
-            match port.open_again() {
+            let opened = port.open_again();
+            // An interface that is made anew has the settings of any other.
+            let opened = opened.and_then(|is_there| match is_there {
+                true => self.loopback.set_up_on(port.name()).map(|()| true),
+                false => Ok(false),
+            });
+            match opened {
                 Ok(true) => port.log_attached(),
                 Ok(false) => return,
                 Err(error) => {
@@ -581,6 +470,7 @@ impl Daemon {
                         "cannot use the interface: {}",
                         chain(&error)
                     );
+                    port.close();
                     return port.retry(clock::now() + RETRY);
                 }
             }
@@ -588,14 +478,6 @@ impl Daemon {
         if let Some(link) = port.engine_link() {
             let interface = port.id();
             self.handle(Input::Link { interface, link });
-        }
-    }
-
-    fn place_on_loopback(&mut self) {
-        for address in self.loopback.addresses().collect::<Vec<_>>() {
-            let token = self.token();
-            self.netlink
-                .add_address(token, self.loopback.ifindex(), address, 32);
         }
     }
 
@@ -610,11 +492,6 @@ impl Daemon {
         // A client that has left wants no answer.
         let _ = request.reply.send(reply);
     }
-
-    fn token(&mut self) -> u64 {
-        self.next_token += 1;
-        self.next_token
-    }
 }
 
 enum Event {
@@ -623,30 +500,6 @@ enum Event {
     Netlink(netlink::Event),
     Request(control::Request),
     Deadline,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hangup: signal(SignalKind::hangup())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Command {
-        tokio::select! {
-            _ = self.terminate.recv() => Command::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Command::Stop("SIGINT"),
-            _ = self.quit.recv() => Command::Stop("SIGQUIT"),
-            _ = self.hangup.recv() => Command::Reload,
-            _ = self.user1.recv() => Command::LogStatus,
-            _ = self.user2.recv() => Command::StepDown,
-        }
-    }
 }
 
 /// An error with all that caused it, in one line.

@@ -2,7 +2,6 @@
 //! and knows neither the engine, nor CARP, nor its neighbours; the daemon is
 //! the only translator between them.
 
-/// The responder: the XDP program and its maps.
 pub mod xdp;
 
 /// Raw and packet sockets: advertisements in, frames out.

@@ -1,3 +1,5 @@
+//! Frames built and read, byte by byte.
+
 use super::*;
 
 const HOST: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0a];

@@ -1,3 +1,5 @@
+//! The rules of the responder, one test each.
+
 use super::*;
 
 const HOST: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0a];

@@ -32,10 +32,10 @@ const SEND_STREAK: u8 = 3;
 /// UCARP sleeps these 3 seconds on SIGUSR2 (`carp.c:846`).
 const STEP_DOWN_HOLD: Duration = Duration::from_secs(3);
 
-/// How long a host that could not do its work as a master does not preempt: the
-/// fault is likely to be there still, and each attempt takes the addresses from
-/// a healthy master. If no other host is master, it tries again all the same.
-const FAULT_HOLD: Duration = Duration::from_secs(60);
+/// How long a host does not preempt that could not keep its promise: long
+/// against the moment without an owner that each attempt costs, short enough to
+/// be back before anybody looks. It still takes over from a master that is gone.
+const FAULT_HOLD: Duration = Duration::from_secs(10);
 
 /// How an operator configures one virtual host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -337,14 +337,17 @@ impl Election {
 
     /// This master did not keep its promise: it goes back to listening.
     pub fn lapse(&mut self, reason: Reason, now: Instant) -> Outcome {
-        let hold_until = if matches!(reason, Reason::MapFault | Reason::AddressFault) {
-            now + FAULT_HOLD
+        let is_fault = matches!(reason, Reason::MapFault | Reason::AddressFault);
+        let (listen_from, hold_until) = if is_fault {
+            // Twice the time, for every healthy host to be first. Hosts that
+            // share advbase differ by less than one interval.
+            (now + self.config.timing.master_down(None), now + FAULT_HOLD)
         } else {
-            now
+            (now, now)
         };
         match self.state {
             State::Init | State::Backup(_) => Outcome::Nothing,
-            State::Master { .. } => self.become_backup(reason, None, now, hold_until),
+            State::Master { .. } => self.become_backup(reason, None, listen_from, hold_until),
         }
     }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tracing::error;
 
 use super::{Error, chain};
-use crate::engine::{self, Placement};
+use crate::engine::{self, InterfaceId, Placement};
 use crate::io::sysctl;
 
 pub(super) const DEVICE: &str = "lo";
@@ -19,31 +19,40 @@ pub(super) const DEVICE: &str = "lo";
 /// is not (Linux `Documentation/networking/ip-sysctl.rst`).
 const SETTINGS: [(&str, &str); 2] = [("arp_ignore", "1"), ("arp_announce", "2")];
 
+/// What stands before an address on disk.
+const ADDRESS: &str = "address";
+
 pub(super) struct Loopback {
     /// Index of `lo`: 1 in every network namespace, told by netlink anyway.
     ifindex: u32,
-    addresses: BTreeSet<Ipv4Addr>,
-    interfaces: Vec<String>,
+    /// For each interface the VIPs that are kept on `lo`; often none.
+    addresses: BTreeMap<String, BTreeSet<Ipv4Addr>>,
     state_dir: PathBuf,
+}
+
+/// What a daemon changed for one interface, as it is kept on disk from before
+/// the first change until all is undone.
+#[derive(Default)]
+struct Changes {
+    /// Settings, and what they were.
+    settings: BTreeMap<String, String>,
+    /// What was put on `lo`.
+    addresses: BTreeSet<Ipv4Addr>,
 }
 
 impl Loopback {
     pub(super) fn new(config: &engine::Config, state_dir: &Path) -> Self {
-        let groups = || {
-            config
-                .groups
-                .iter()
-                .filter(|group| group.placement == Placement::Loopback)
-        };
-        let names: BTreeSet<&String> = groups()
-            .filter_map(|group| config.interfaces.get(usize::from(group.interface.0)))
-            .collect();
+        let addresses = (0..).zip(&config.interfaces).map(|(id, name)| {
+            let on_loopback = |group: &&engine::GroupConfig| {
+                group.placement == Placement::Loopback && group.interface == InterfaceId(id)
+            };
+            let groups = config.groups.iter().filter(on_loopback);
+            let vips = groups.flat_map(|group| group.vips.iter().copied());
+            (name.clone(), vips.collect())
+        });
         Self {
             ifindex: 1,
-            addresses: groups()
-                .flat_map(|group| group.vips.iter().copied())
-                .collect(),
-            interfaces: names.into_iter().cloned().collect(),
+            addresses: addresses.collect(),
             state_dir: state_dir.to_owned(),
         }
     }
@@ -57,58 +66,94 @@ impl Loopback {
     }
 
     pub(super) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
-        self.addresses.iter().copied()
+        self.addresses.values().flatten().copied()
     }
 
-    /// Sets the interfaces' settings. What they were is on disk before the first
-    /// one changes, so that it survives a crash.
+    /// What an earlier daemon that was killed left on `lo`, and this one does
+    /// not want there.
+    pub(super) fn leftovers(&self) -> Result<BTreeSet<Ipv4Addr>, Error> {
+        let mut left = BTreeSet::new();
+        for interface in self.addresses.keys() {
+            left.extend(read(&self.path(interface))?.addresses);
+        }
+        left.retain(|address| self.addresses().all(|wanted| wanted != *address));
+        Ok(left)
+    }
+
+    /// Sets the interfaces' settings; those that an earlier daemon left and this
+    /// one does not want are set back. To be called when the
+    /// [`Self::leftovers`] are gone: this forgets them.
     pub(super) fn set_up(&self) -> Result<(), Error> {
-        for interface in &self.interfaces {
-            let path = self.path(interface);
-            let mut old = read(&path)?;
-            for (name, value) in SETTINGS {
-                let was = sysctl::get(interface, name)?;
-                // An entry is there after a crash; then `was` is our own doing.
-                old.entry(name.to_owned()).or_insert(was);
-                write(&path, &old)?;
-                sysctl::set(interface, name, value)?;
+        for interface in self.addresses.keys() {
+            self.set_up_on(interface)?;
+        }
+        Ok(())
+    }
+
+    /// The same for one interface, which may have been made anew.
+    pub(super) fn set_up_on(&self, interface: &str) -> Result<(), Error> {
+        let Some(wanted) = self
+            .addresses
+            .get(interface)
+            .filter(|vips| !vips.is_empty())
+        else {
+            self.restore_on(interface);
+            return Ok(());
+        };
+        let path = self.path(interface);
+        let mut changes = read(&path)?;
+        changes.addresses.clone_from(wanted);
+        for (name, value) in SETTINGS {
+            let was = sysctl::get(interface, name)?;
+            // After a crash the value is our own doing, and what it was is known.
+            if was != value || !changes.settings.contains_key(name) {
+                changes.settings.insert(name.to_owned(), was);
             }
+        }
+        // It is on disk before the first one changes, so that it survives a crash.
+        write(&path, &changes)?;
+        for (name, value) in SETTINGS {
+            sysctl::set(interface, name, value)?;
         }
         Ok(())
     }
 
     /// Sets them back.
     pub(super) fn restore(&self) {
-        for interface in &self.interfaces {
-            let path = self.path(interface);
-            let old = read(&path).unwrap_or_else(|problem| {
+        for interface in self.addresses.keys() {
+            self.restore_on(interface);
+        }
+    }
+
+    fn restore_on(&self, interface: &str) {
+        let path = self.path(interface);
+        let changes = read(&path).unwrap_or_else(|problem| {
+            error!("{}", chain(&problem));
+            Changes::default()
+        });
+        let mut is_restored = true;
+        for (name, value) in &changes.settings {
+            if let Err(problem) = sysctl::restore(interface, name, value) {
                 error!("{}", chain(&problem));
-                BTreeMap::new()
-            });
-            let mut is_restored = true;
-            for (name, value) in &old {
-                if let Err(problem) = sysctl::restore(interface, name, value) {
-                    error!("{}", chain(&problem));
-                    is_restored = false;
-                }
+                is_restored = false;
             }
-            if is_restored {
-                // A file that stays would only repeat this.
-                let _ = std::fs::remove_file(&path);
-            }
+        }
+        if is_restored {
+            // A file that stays would only repeat this.
+            let _ = std::fs::remove_file(&path);
         }
     }
 
     fn path(&self, interface: &str) -> PathBuf {
-        self.state_dir.join(format!("sysctl-{interface}"))
+        self.state_dir.join(format!("loopback-{interface}"))
     }
 }
 
-/// Lines of a name and a value.
-fn read(path: &Path) -> Result<BTreeMap<String, String>, Error> {
+/// Lines of a setting's name and value, or of `address` and an address.
+fn read(path: &Path) -> Result<Changes, Error> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Changes::default()),
         Err(source) => {
             return Err(Error::State {
                 path: path.to_owned(),
@@ -116,23 +161,28 @@ fn read(path: &Path) -> Result<BTreeMap<String, String>, Error> {
             });
         }
     };
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once(' '))
-        .filter(|(name, _)| SETTINGS.iter().any(|(known, _)| known == name))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect())
+    let mut changes = Changes::default();
+    for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        if name == ADDRESS {
+            changes.addresses.extend(value.parse::<Ipv4Addr>().ok());
+        } else if SETTINGS.iter().any(|(known, _)| *known == name) {
+            changes.settings.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    Ok(changes)
 }
 
 /// Replaces the file whole, or not at all.
-fn write(path: &Path, settings: &BTreeMap<String, String>) -> Result<(), Error> {
+fn write(path: &Path, changes: &Changes) -> Result<(), Error> {
     let failed = |source| Error::State {
         path: path.to_owned(),
         source,
     };
+    let settings = changes.settings.iter();
+    let addresses = changes.addresses.iter();
     let text: String = settings
-        .iter()
         .map(|(name, value)| format!("{name} {value}\n"))
+        .chain(addresses.map(|address| format!("{ADDRESS} {address}\n")))
         .collect();
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(failed)?;

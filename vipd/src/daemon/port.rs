@@ -262,8 +262,9 @@ impl Port {
             .unwrap_or_default()
     }
 
-    pub(super) fn vips_placed_on_interface(&self) -> BTreeSet<Ipv4Addr> {
-        let placed = |member: &&Member| member.placement == Placement::Interface;
+    /// VIPs that are on the interface only while this host is master, or never.
+    pub(super) fn vips_placed_by_us(&self) -> BTreeSet<Ipv4Addr> {
+        let placed = |member: &&Member| member.placement != Placement::None;
         self.members
             .iter()
             .filter(placed)

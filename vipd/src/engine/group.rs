@@ -79,6 +79,9 @@ pub(super) struct Group {
     /// An earlier daemon's lease that this one goes on with.
     adopted: Option<Instant>,
     announcements: Schedule,
+    /// Until when the kernel may answer, whatever this host thinks since: the
+    /// last lease that was written, and the one before it.
+    written_until: [Option<Instant>; 2],
     /// Counter of the first advert and of the next one.
     first_counter: u64,
     next_counter: u64,
@@ -106,6 +109,7 @@ impl Group {
             unplace_at: None,
             adopted: None,
             announcements: Schedule::default(),
+            written_until: [None; 2],
             first_counter: seed,
             next_counter: seed,
             last_provoked: None,
@@ -156,6 +160,15 @@ impl Group {
                 peer: from,
             };
             self.log_once(Kind::EqualTimers, event, now, out);
+        }
+        if self
+            .claim
+            .is_some_and(|claim| claim.stage == Stage::Advertising)
+        {
+            // Nobody has heard this host claim the role, for its advert could not
+            // be sent; so whoever is heard took it rightly.
+            let outcome = self.election.lapse(Reason::LeaseExpired, now);
+            self.follow(outcome, now, out);
         }
         let peer = Peer {
             address: from,
@@ -283,20 +296,29 @@ impl Group {
                 self.counters.send_errors += 1;
                 self.election.send_failed();
                 let event = Event::SendFailed { group: self.id };
-                return self.log_once(Kind::SendFailed, event, now, out);
+                self.log_once(Kind::SendFailed, event, now, out);
+                let is_unheard = self
+                    .claim
+                    .is_some_and(|claim| claim.stage == Stage::Advertising);
+                if is_unheard && self.election.is_demoted() {
+                    // The role was claimed by a rank that this host has lost.
+                    let outcome = self.election.lapse(Reason::LeaseExpired, now);
+                    self.follow(outcome, now, out);
+                }
+                return;
             }
             Effect::Map => {
                 self.counters.map_errors += 1;
                 if self.claim.is_none() {
                     // The kernel could not be silenced and answers until the
-                    // lease ends. Nobody may be told to take over before that.
-                    let id = self.id;
-                    out.retain(|output| {
-                        !matches!(output, Output::Transmit { group, purpose: Purpose::BowOut, .. }
-                            if *group == id)
-                    });
+                    // lease ends. Nobody may be told to take over before that,
+                    // nor that this host is silent.
+                    if self.written_until[0].is_some_and(|until| now < until) {
+                        self.withdraw_last_words(out);
+                    }
                     return;
                 }
+                self.written_until[0] = self.written_until[1];
                 Reason::MapFault
             }
             Effect::Address => {

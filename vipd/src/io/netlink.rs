@@ -177,7 +177,8 @@ impl Netlink {
         self.request(token, request::Change::Add, ifindex, address, prefix_len);
     }
 
-    /// Removes an address; one that is not there is as good.
+    /// Removes an address; one that is not there is as good, and so is an
+    /// interface that is not.
     pub fn remove_address(&self, token: u64, ifindex: u32, address: Ipv4Addr, prefix_len: u8) {
         self.request(token, request::Change::Remove, ifindex, address, prefix_len);
     }

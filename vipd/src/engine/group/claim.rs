@@ -72,6 +72,7 @@ impl Group {
             claim.stage = Stage::Answering;
             claim.lease_until = until;
             claim.lapses_at = until;
+            self.written_until = [Some(until), None];
             let transition = claim.transition;
             if self.config.placement == Placement::Interface {
                 self.place(out);
@@ -213,16 +214,32 @@ impl Group {
         self.log_change(transition, out);
     }
 
-    pub(super) fn write_lease(&self, out: &mut VecDeque<Output>) {
+    pub(super) fn write_lease(&mut self, out: &mut VecDeque<Output>) {
         let (Some(claim), Some(link)) = (self.claim, self.link) else {
             return;
         };
+        self.written_until = [Some(claim.lease_until), self.written_until[0]];
         out.push_back(Output::Lease {
             interface: self.interface(),
             group: self.id,
             vhid: self.config.vhid,
             owner: link.mac,
             until: claim.lease_until,
+        });
+    }
+
+    /// Takes back what would let another host take over at once.
+    pub(super) fn withdraw_last_words(&self, out: &mut VecDeque<Output>) {
+        let id = self.id;
+        out.retain(|output| {
+            !matches!(
+                output,
+                Output::Transmit {
+                    group,
+                    purpose: Purpose::BowOut | Purpose::Farewell,
+                    ..
+                } if *group == id
+            )
         });
     }
 

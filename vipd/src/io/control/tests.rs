@@ -1,3 +1,5 @@
+//! Clients of every kind, good and bad.
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

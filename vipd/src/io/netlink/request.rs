@@ -66,7 +66,15 @@ async fn execute(kept: &mut Option<Handle>, request: &Request) -> Result<(), Str
     match (result, change) {
         (Ok(()), _) => Ok(()),
         (Err(e), Change::Add) if wire::errno(&e) == Some(libc::EEXIST) => Ok(()),
-        (Err(e), Change::Remove) if wire::errno(&e) == Some(libc::EADDRNOTAVAIL) => Ok(()),
+        (Err(e), Change::Remove)
+            if matches!(
+                wire::errno(&e),
+                // An interface that is gone took the address with it.
+                Some(libc::EADDRNOTAVAIL | libc::ENODEV)
+            ) =>
+        {
+            Ok(())
+        }
         (Err(e), Change::Add) => Err(format!(
             "cannot add {address}/{prefix_len} to interface {ifindex}: {}",
             wire::reason(&e)

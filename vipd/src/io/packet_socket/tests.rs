@@ -1,3 +1,5 @@
+//! The filter for vhids, run in the kernel on a pair of sockets.
+
 use std::os::unix::net::UnixDatagram;
 
 use super::*;

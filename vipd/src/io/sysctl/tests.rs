@@ -1,3 +1,5 @@
+//! Settings read, set and restored, in a directory that plays /proc/sys.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! What notifications make of the table of interfaces.
+
 use super::*;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 100);

@@ -1,3 +1,5 @@
+//! Netlink messages read.
+
 use rtnetlink::packet_route::link::XdpAttached;
 
 use super::*;

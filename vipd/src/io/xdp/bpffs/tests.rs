@@ -1,3 +1,5 @@
+//! Names of pins, and locks as /proc/locks tells of them.
+
 use super::*;
 
 #[test]

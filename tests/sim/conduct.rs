@@ -1,0 +1,114 @@
+//! What must hold at every input: worthless frames change nothing, counters
+//! grow, and the log says a thing once.
+
+use vipd::carp::Role;
+use vipd::engine::{Engine, Event, GroupCounters};
+use vipd::time::Instant;
+
+use super::checker::{Checker, time};
+use super::lan::Origin;
+use super::setup::SECOND;
+use super::world::World;
+
+/// What a frame must not change.
+pub(super) struct Before {
+    worthless: Option<Vec<(Role, Option<Instant>)>>,
+}
+
+impl World {
+    pub(super) fn before(&self, host: usize, engine: &Engine, origin: Option<Origin>) -> Before {
+        let clock = self.clock(host);
+        let is_worthless = matches!(origin, Some(Origin::Worthless | Origin::Echo));
+        let is_due = engine
+            .poll_timeout()
+            .is_some_and(|timeout| timeout <= clock);
+        Before {
+            worthless: (is_worthless && !is_due).then(|| roles(engine)),
+        }
+    }
+
+    pub(super) fn after(&mut self, host: usize, engine: &Engine, before: Before) {
+        if before
+            .worthless
+            .is_some_and(|before| before != roles(engine))
+        {
+            self.violated(Checker::WorthlessFramesChangeNothing, format!("host{host}"));
+        }
+        for view in engine.groups() {
+            let shown = &mut self.checks.shown[host][view.id.0 as usize];
+            let shrank = !grew(&shown.counters, view.counters);
+            shown.counters = *view.counters;
+            if shrank {
+                self.violated(Checker::CountersGrow, format!("host{host}"));
+            }
+        }
+    }
+
+    /// A line for the operator.
+    pub(super) fn check_log(&mut self, host: usize, event: &Event) {
+        let kind = self.cover_event(event);
+        self.note_host(host, || describe(event));
+        let (Event::BadDigest { group, .. }
+        | Event::Looped { group }
+        | Event::SameSource { group, .. }
+        | Event::EqualTimers { group, .. }
+        | Event::Challenged { group, .. }
+        | Event::Conflict { group, .. }
+        | Event::AddressLost { group, .. }
+        | Event::SendFailed { group }) = event
+        else {
+            return;
+        };
+        let now = self.now;
+        let key = (host, self.hosts[host].incarnation, group.0, kind);
+        let (lines, since) = self.checks.lines.entry(key).or_insert((0, now));
+        *lines += 1;
+        if *lines > 1 + (now - *since) / (60 * SECOND) {
+            let what = format!(
+                "host{host} logs {kind} {lines} times in {}",
+                time(now - *since)
+            );
+            self.violated(Checker::OneLinePerEpisode, what);
+        }
+    }
+}
+
+fn roles(engine: &Engine) -> Vec<(Role, Option<Instant>)> {
+    let role = |view: vipd::engine::GroupView<'_>| (view.role, view.since.map(|(at, _)| at));
+    engine.groups().map(role).collect()
+}
+
+fn grew(old: &GroupCounters, new: &GroupCounters) -> bool {
+    new.adverts_sent >= old.adverts_sent
+        && new.adverts_received >= old.adverts_received
+        && new.bad_digest >= old.bad_digest
+        && new.looped >= old.looped
+        && new.send_errors >= old.send_errors
+        && new.map_errors >= old.map_errors
+        && new.address_errors >= old.address_errors
+        && new.addresses_lost >= old.addresses_lost
+        && new.announcements >= old.announcements
+        && new.conflicts >= old.conflicts
+        && new.challenges >= old.challenges
+        && new.transitions >= old.transitions
+}
+
+fn describe(event: &Event) -> String {
+    match event {
+        Event::Changed { group, transition } => format!(
+            "LOG     group {}: {} -> {} ({})",
+            group.0,
+            transition.from.as_str(),
+            transition.to.as_str(),
+            transition.reason.as_str()
+        ),
+        Event::BadDigest { .. }
+        | Event::Looped { .. }
+        | Event::SameSource { .. }
+        | Event::EqualTimers { .. }
+        | Event::Challenged { .. }
+        | Event::Conflict { .. }
+        | Event::AddressLost { .. }
+        | Event::SendFailed { .. } => format!("LOG     {event:?}"),
+    }
+}

@@ -1,0 +1,145 @@
+//! What must hold once nothing has happened for a while: one host answers, the
+//! right one, and the clients know it.
+
+use vipd::mac::MacAddr;
+
+use super::checker::Checker;
+use super::client::Ask;
+use super::faults::Fault;
+use super::host::Placing;
+use super::setup::{HostSetup, Nanos, Program, SECOND, nanos};
+use super::world::World;
+
+impl World {
+    /// How long a settled world may take to settle: whoever was not heard is
+    /// waited for, and who wins is waited for once more, by whoever woke late.
+    pub fn settling_time(&self) -> Nanos {
+        let hosts = self.setup.hosts.iter();
+        let intervals = hosts.flat_map(|host| host.intervals.iter().enumerate());
+        let times = intervals.map(|(g, interval)| {
+            let ratio = u64::from(self.setup.groups[g].dead_ratio);
+            let slowest = if interval.advbase == 0 {
+                *interval
+            } else {
+                interval.demoted()
+            };
+            let period = nanos(slowest.period());
+            // The slowest is waited for, and then its first advert preempted.
+            ratio * period + period + nanos(slowest.skew())
+        });
+        let has_ucarp = |host: &HostSetup| host.program == Program::Ucarp;
+        let grid = if self.setup.hosts.iter().any(has_ucarp) {
+            // UCARP looks at its timer once an interval.
+            2 * SECOND * 2
+        } else {
+            0
+        };
+        let wire = 4 * self.reaction();
+        times.max().unwrap_or(0) + grid + wire
+    }
+
+    /// Nobody hears of a request any more.
+    pub(super) fn judge(&mut self, ask: &Ask) {
+        let Some(g) = self.setup.group_of(ask.lan, ask.vip) else {
+            return;
+        };
+        self.record_answers(g, ask);
+        if !ask.answered_by.is_empty() {
+            self.checks.served_at[g] = ask.asked_at;
+        }
+        let able: Vec<usize> = (0..self.hosts.len())
+            .filter(|h| {
+                let host = &self.hosts[*h];
+                host.is_running() && host.kernel.nics[ask.lan].up && !host.sends_fail
+            })
+            .collect();
+        let is_settled = self.quiet_from + self.settling_time() <= ask.asked_at;
+        if !self.active.iter().all(Fault::excuses_nobody) {
+            return self.judge_gap(ask, g, &able);
+        }
+        if !is_settled {
+            return;
+        }
+        self.checks.judged += 1;
+        let macs = &ask.answered_by;
+        if macs.len() > 1 {
+            return self.violated(
+                Checker::OneAnswers,
+                format!("{macs:?} answer for group {g}"),
+            );
+        }
+        let Some(mac) = macs.first().copied() else {
+            if !able.is_empty() {
+                self.violated(
+                    Checker::SomebodyAnswers,
+                    format!("nobody answers for group {g}"),
+                );
+            }
+            return;
+        };
+        let Some(owner) = able
+            .iter()
+            .copied()
+            .find(|h| self.hosts[*h].kernel.nics[ask.lan].mac == mac)
+        else {
+            return self.violated(
+                Checker::SomebodyAnswers,
+                format!("{mac} answers for group {g}"),
+            );
+        };
+        let rank = |h: usize| {
+            let interval = self.setup.hosts[h].intervals[g];
+            match self.view(h, g) {
+                Some(view) if view.is_demoted => interval.demoted().period(),
+                _ => interval.period(),
+            }
+        };
+        let all_preempt = self.setup.hosts.iter().all(|host| host.preempt);
+        let best = able.iter().map(|h| rank(*h)).min();
+        if all_preempt && best.is_some_and(|best| best < rank(owner)) {
+            return self.violated(
+                Checker::ThePreferredAnswers,
+                format!("host{owner} answers for group {g}"),
+            );
+        }
+        self.judge_listener(ask, g, mac);
+    }
+
+    /// Some host cannot keep its promise. It may try, and the address be without
+    /// an owner meanwhile, but not for longer than a failover takes.
+    fn judge_gap(&mut self, ask: &Ask, g: usize, able: &[usize]) {
+        let is_moment = |fault: &Fault| fault.excuses_nobody() || fault.excuses_moments();
+        let is_whole =
+            |h: &usize| !self.hosts[*h].map_fails && self.hosts[*h].placing == Placing::Quick;
+        let since = self.checks.served_at[g].max(self.quiet_from);
+        if self.active.iter().all(is_moment)
+            && able.iter().any(is_whole)
+            && since + self.settling_time() < ask.asked_at
+        {
+            self.violated(
+                Checker::SomebodyAnswers,
+                format!("nobody answers for group {g}"),
+            );
+        }
+    }
+
+    fn judge_listener(&mut self, ask: &Ask, g: usize, mac: MacAddr) {
+        // The locktime hides an announcement; the third after it does not.
+        let settled = self.quiet_from + self.settling_time() + 4 * SECOND;
+        if settled > ask.asked_at {
+            return;
+        }
+        let entry = self.client.entry(ask.lan, ask.vip);
+        if entry != Some(mac) {
+            self.violated(
+                Checker::ClientFollows,
+                format!("the client sends to {entry:?}, {mac} has group {g}"),
+            );
+        } else if !self.reaches(ask.lan, ask.vip, mac) {
+            self.violated(
+                Checker::ClientReaches,
+                format!("{mac} does not take packets for group {g}"),
+            );
+        }
+    }
+}

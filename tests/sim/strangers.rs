@@ -1,0 +1,107 @@
+//! What those do to a LAN who are no members of any group, and those who take
+//! addresses away.
+
+use vipd::carp::packet::Source;
+use vipd::carp::{Advertisement, Authenticator, Interval, Vhid};
+use vipd_common::arp::ArpFrame;
+
+use super::host::Waiting;
+use super::lan::{Origin, STRANGER};
+use super::setup::{PASSWORD, STRANGER_MAC, key, stranger_address};
+use super::world::World;
+
+impl World {
+    pub(super) fn lose_addresses(&mut self, group: usize) {
+        let lan = self.setup.groups[group].lan;
+        for host in 0..self.hosts.len() {
+            for vip in self.setup.groups[group].vips.clone() {
+                if self.hosts[host].kernel.placed.remove(&vip) {
+                    self.disturb(Some(host), 0);
+                    self.deliver(host, Waiting::AddressLost { lan, address: vip });
+                }
+            }
+        }
+    }
+
+    pub(super) fn stranger_adverts(&mut self, g: usize, password: &[u8], other_addresses: bool) {
+        let group = self.setup.groups[g].clone();
+        let vips = match other_addresses {
+            true => vec![stranger_address(group.lan)],
+            false => group.vips,
+        };
+        for _ in 0..20 {
+            // A rank that everybody would give way to, or follow.
+            let interval = self.rng.pick(&[Interval::new(0, 1), Interval::BOW_OUT]);
+            self.advert_from_stranger(group.lan, Some(group.vhid), password, &vips, interval);
+        }
+    }
+
+    pub(super) fn advert_from_stranger(
+        &mut self,
+        lan: usize,
+        vhid: Option<Vhid>,
+        password: &[u8],
+        vips: &[std::net::Ipv4Addr],
+        interval: Interval,
+    ) {
+        let Some(vhid) = vhid else { return };
+        let addresses: Vec<_> = vips.iter().map(|vip| (*vip).into()).collect();
+        let counter = self.rng.draw();
+        let advert = Advertisement {
+            vhid,
+            interval,
+            demote: 0,
+            counter,
+            digest: Authenticator::new(&key(password), vhid, &addresses).sign(counter),
+        };
+        let source = Source {
+            mac: STRANGER_MAC.0,
+            address: stranger_address(lan),
+        };
+        let frame = advert.emit_frame(source, 0);
+        self.broadcast(lan, STRANGER, &frame, Origin::Worthless);
+    }
+
+    pub(super) fn garbage(&mut self, lan: usize) {
+        for _ in 0..10 {
+            let len = self.rng.index(90);
+            let mut bytes: Vec<u8> = (0..len + 14).map(|_| self.rng.draw() as u8).collect();
+            bytes[12..14].copy_from_slice(&[0x08, 0x00]);
+            if let Some(protocol) = bytes.get_mut(14 + 9) {
+                *protocol = 112;
+            }
+            self.broadcast(lan, STRANGER, &bytes, Origin::Worthless);
+        }
+    }
+
+    pub(super) fn rival_arp(&mut self, group: usize) {
+        let lan = self.setup.groups[group].lan;
+        for vip in self.setup.groups[group].vips.clone() {
+            let frame = ArpFrame::announce_request(STRANGER_MAC.0, vip.octets()).to_bytes();
+            self.broadcast(lan, STRANGER, &frame, Origin::Node(STRANGER));
+        }
+    }
+
+    pub(super) fn same_source(&mut self, host: usize, g: usize) {
+        let group = self.setup.groups[g].clone();
+        let addresses: Vec<_> = group.vips.iter().map(|vip| (*vip).into()).collect();
+        let counter = self.rng.draw();
+        let advert = Advertisement {
+            vhid: group.vhid,
+            interval: match self.setup.hosts[host].intervals[g] {
+                // A demoted one would be waited for for 18 seconds.
+                fast @ Interval { advbase: 0, .. } => fast,
+                interval => interval.demoted(),
+            },
+            demote: 0,
+            counter,
+            digest: Authenticator::new(&key(PASSWORD), group.vhid, &addresses).sign(counter),
+        };
+        let source = Source {
+            mac: STRANGER_MAC.0,
+            address: self.hosts[host].kernel.nics[group.lan].address,
+        };
+        let frame = advert.emit_frame(source, 0);
+        self.broadcast(group.lan, STRANGER, &frame, Origin::Node(STRANGER));
+    }
+}
