@@ -53,6 +53,7 @@ impl World {
             demote: 0,
             counter,
             digest: Authenticator::new(&key(password), vhid, &addresses).sign(counter),
+            is_vipd: false,
         };
         let source = Source {
             mac: STRANGER_MAC.0,
@@ -96,6 +97,7 @@ impl World {
             demote: 0,
             counter,
             digest: Authenticator::new(&key(PASSWORD), group.vhid, &addresses).sign(counter),
+            is_vipd: false,
         };
         let source = Source {
             mac: STRANGER_MAC.0,

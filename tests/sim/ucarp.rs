@@ -174,6 +174,7 @@ impl Ucarp {
             demote: 0,
             counter: self.counter,
             digest: self.auth.sign(self.counter),
+            is_vipd: false,
         };
         let source = Source {
             mac: [0, 0, 0x5e, 0, 0, self.vhid.value()],
