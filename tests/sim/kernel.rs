@@ -40,7 +40,7 @@ impl Kernel {
     ) -> (Verdict, Option<Counter>) {
         let interface = Interface {
             mac: self.nics[lan].mac.0,
-            pad: 0,
+            mode: 0,
             abi: vipd_common::ABI,
             ifindex: lan as u32,
         };

@@ -5,19 +5,18 @@ use std::path::Path;
 use std::process::Command;
 use std::thread;
 
-use aya::programs::links::PinnedLink;
 use aya::programs::{Xdp, XdpMode};
 use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags, set_capabilities};
 use serde_json::Value;
-use vipd::io::xdp::{self, Attach, Error, Mode, Responder};
-use vipd_common::map;
+use vipd::io::xdp::{self, Adopted, Attach, Error, Mode, Responder};
+use vipd_common::{MAX_GROUPS, map};
 
 use crate::netns::{Hosts, OUR_MAC, OURS, entries, run};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 
 /// What attaches to our interface of `hosts`.
-fn attach(hosts: &Hosts) -> Attach<'_> {
+pub(crate) fn attach(hosts: &Hosts) -> Attach<'_> {
     Attach {
         interface: OURS,
         ifindex: hosts.ours.ifindex(OURS),
@@ -31,7 +30,9 @@ fn attach(hosts: &Hosts) -> Attach<'_> {
 
 /// Attaches on the host that `attach` is about.
 fn attached(hosts: &Hosts, attach: &Attach<'_>) -> Result<Responder, Error> {
-    hosts.ours.enter(|| Responder::attach(attach))
+    let (responder, adopted) = hosts.ours.enter(|| Responder::open(attach))?;
+    assert_eq!(adopted, Adopted::default());
+    Ok(responder)
 }
 
 /// Nothing is pinned, and nothing is on the interface.
@@ -277,28 +278,6 @@ fn a_second_daemon_learns_the_pid_of_the_first() {
 }
 
 #[test]
-fn what_a_crashed_daemon_left_answers_on_and_is_replaced_by_the_next() {
-    let hosts = Hosts::new();
-    let mut crashed = attached(&hosts, &attach(&hosts)).unwrap();
-    crashed.set_vips(1, &[VIP]).unwrap();
-    crashed.set_group(1, OUR_MAC, u64::MAX, 1).unwrap();
-    let left = crashed.program_id();
-    drop(crashed);
-    assert_eq!(hosts.program(), Some(left));
-    let vips = hosts.bpffs.path().join(OURS).join(map::VIPS);
-    assert_eq!(dump(&vips).len(), 1);
-
-    // Somebody looks at the link: it would live on without its pin.
-    let _open = PinnedLink::from_pin(hosts.bpffs.path().join(OURS).join("link")).unwrap();
-    let next = attached(&hosts, &attach(&hosts)).unwrap();
-    assert_ne!(next.program_id(), left);
-    assert_eq!(hosts.program(), Some(next.program_id()));
-    assert_eq!(dump(&vips).len(), 0);
-    next.detach().unwrap();
-    assert_untouched(&hosts, "detached");
-}
-
-#[test]
 fn every_map_is_dumped_by_bpftool_with_the_names_of_its_fields() {
     let hosts = Hosts::new();
     let mut responder = attached(&hosts, &attach(&hosts)).unwrap();
@@ -306,6 +285,7 @@ fn every_map_is_dumped_by_bpftool_with_the_names_of_its_fields() {
     responder.set_group(1, OUR_MAC, 1234, 42).unwrap();
     let pins = hosts.bpffs.path().join(OURS);
     let formatted = |name| dump(&pins.join(name)).remove(0)["formatted"].take();
+    let groups = || groups(&pins.join(map::GROUPS));
 
     let vip = formatted(map::VIPS);
     assert_eq!(
@@ -314,7 +294,7 @@ fn every_map_is_dumped_by_bpftool_with_the_names_of_its_fields() {
         "{vip}"
     );
     assert_eq!(vip["value"]["group"], 1, "{vip}");
-    let group = &formatted(map::GROUPS)["value"];
+    let group = &groups().remove(0)["value"];
     assert_eq!(group["lease_until_ns"], 1234, "{group}");
     assert_eq!(
         group["owner_mac"],
@@ -374,9 +354,8 @@ fn vips_and_groups_are_written_changed_and_forgotten() {
         addresses
     };
     let vip = |last| Ipv4Addr::new(10, 0, 0, last);
-    let lease = |pins: &Path| {
-        dump(&pins.join(map::GROUPS))[0]["formatted"]["value"]["lease_until_ns"].clone()
-    };
+    let groups = || groups(&pins.join(map::GROUPS));
+    let lease = || groups()[0]["value"]["lease_until_ns"].clone();
 
     responder.set_vips(1, &[vip(1), vip(2)]).unwrap();
     responder.set_vips(2, &[vip(3)]).unwrap();
@@ -390,16 +369,19 @@ fn vips_and_groups_are_written_changed_and_forgotten() {
     assert_eq!(addresses(), [(2, 1), (3, 2), (4, 1)]);
 
     responder.silence(1).unwrap();
-    assert_eq!(dump(&pins.join(map::GROUPS)).len(), 0);
+    assert_eq!(groups().len(), 0);
     responder.set_group(1, OUR_MAC, 99, 7).unwrap();
-    assert_eq!(lease(&pins), 99);
+    assert_eq!(lease(), 99);
     responder.silence(1).unwrap();
-    assert_eq!(lease(&pins), 0);
+    assert_eq!(lease(), 0);
 
     responder.remove_group(1).unwrap();
     assert_eq!(addresses(), [(3, 2)]);
-    assert_eq!(dump(&pins.join(map::GROUPS)).len(), 0);
+    assert_eq!(groups().len(), 0);
     responder.remove_group(1).unwrap();
+
+    let error = responder.set_group(MAX_GROUPS, OUR_MAC, 1, 1).unwrap_err();
+    assert!(matches!(error, Error::BadGroup { .. }), "{error}");
 
     responder.set_mac([2, 0, 0, 0, 0, 0x77]).unwrap();
     let interface = dump(&pins.join(map::INTERFACE)).remove(0)["formatted"]["value"].take();
@@ -410,7 +392,7 @@ fn vips_and_groups_are_written_changed_and_forgotten() {
 
 #[test]
 fn two_capabilities_are_enough() {
-    if !is_alone("two_capabilities_are_enough") {
+    if !is_alone("attach::two_capabilities_are_enough") {
         return;
     }
     let hosts = Hosts::new();
@@ -423,7 +405,7 @@ fn two_capabilities_are_enough() {
             inheritable: CapabilitySet::empty(),
         };
         set_capabilities(None, sets).unwrap();
-        let mut responder = Responder::attach(&attach).unwrap();
+        let (mut responder, _) = Responder::open(&attach).unwrap();
         responder.set_vips(1, &[VIP]).unwrap();
         responder.set_group(1, OUR_MAC, 1, 1).unwrap();
         responder.counters().unwrap();
@@ -434,21 +416,21 @@ fn two_capabilities_are_enough() {
 
 #[test]
 fn without_capabilities_it_says_which_ones_it_needs() {
-    if is_alone("without_capabilities_it_says_which_ones_it_needs") {
+    if is_alone("attach::without_capabilities_it_says_which_ones_it_needs") {
         assert_says_what_it_needs_beyond(CapabilitySet::empty());
     }
 }
 
 #[test]
 fn without_cap_net_admin_it_says_so() {
-    if is_alone("without_cap_net_admin_it_says_so") {
+    if is_alone("attach::without_cap_net_admin_it_says_so") {
         assert_says_what_it_needs_beyond(CapabilitySet::BPF);
     }
 }
 
 #[test]
 fn without_cap_bpf_it_says_so() {
-    if is_alone("without_cap_bpf_it_says_so") {
+    if is_alone("attach::without_cap_bpf_it_says_so") {
         assert_says_what_it_needs_beyond(CapabilitySet::NET_ADMIN);
     }
 }
@@ -463,7 +445,7 @@ fn assert_says_what_it_needs_beyond(few: CapabilitySet) {
             inheritable: CapabilitySet::empty(),
         };
         set_capabilities(None, sets).unwrap();
-        Responder::attach(&attach).err().unwrap()
+        Responder::open(&attach).err().unwrap()
     });
     let told = error.to_string();
     assert!(
@@ -487,7 +469,7 @@ fn the_usual_bpf_file_system_is_mounted_where_nobody_has() {
         hosts.ours.enter_here();
         xdp::check(&attach).unwrap();
         assert!(!is_bpffs_mounted(), "the check has mounted it");
-        let responder = Responder::attach(&attach).unwrap();
+        let (responder, _) = Responder::open(&attach).unwrap();
         assert!(is_bpffs_mounted());
         responder.detach().unwrap();
         assert_eq!(entries(Path::new("/sys/fs/bpf")).len(), 0);
@@ -498,14 +480,14 @@ fn the_usual_bpf_file_system_is_mounted_where_nobody_has() {
 /// Whether this test has its process for itself; where not, runs it in one that
 /// it has. aya asks once in a process what the kernel can, and so would carry
 /// what it learnt with few capabilities into tests with all of them, or back.
-fn is_alone(test: &str) -> bool {
+pub(crate) fn is_alone(test: &str) -> bool {
     const ALONE: &str = "VIPD_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
         return true;
     }
     let mut process = Command::new(std::env::current_exe().unwrap());
     let output = process
-        .args(["--exact", &format!("attach::{test}")])
+        .args(["--exact", test])
         .env(ALONE, "")
         .output()
         .unwrap();
@@ -542,7 +524,7 @@ fn is_bpffs_mounted() -> bool {
 }
 
 /// The entries of a pinned map, as bpftool prints them.
-fn dump(path: &Path) -> Vec<Value> {
+pub(crate) fn dump(path: &Path) -> Vec<Value> {
     let output = run(&[
         "bpftool",
         "-j",
@@ -552,6 +534,18 @@ fn dump(path: &Path) -> Vec<Value> {
         path.to_str().unwrap(),
     ]);
     serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The groups in their map, which is an array: the rows that are not empty.
+fn groups(path: &Path) -> Vec<Value> {
+    let rows = dump(path)
+        .into_iter()
+        .map(|mut row| row["formatted"].take());
+    let is_group = |row: &Value| {
+        let group = &row["value"];
+        group["lease_until_ns"] != 0 || group["vhid"] != 0
+    };
+    rows.filter(is_group).collect()
 }
 
 /// `XDP_ATTACHED_DRV` and `XDP_ATTACHED_SKB` of linux/if_link.h.

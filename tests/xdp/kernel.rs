@@ -30,7 +30,7 @@ impl Kernel {
         let mut ebpf = xdp::load().unwrap();
         let interface = Interface {
             mac: interface_mac,
-            pad: 0,
+            mode: 0,
             abi: ABI,
             ifindex: 1,
         };
@@ -55,10 +55,7 @@ impl Kernel {
 
     pub(crate) fn set_group(&mut self, group: u32, value: Group) {
         let map = self.ebpf.map_mut(map::GROUPS).unwrap();
-        HashMap::try_from(map)
-            .unwrap()
-            .insert(group, value, 0)
-            .unwrap();
+        Array::try_from(map).unwrap().set(group, value, 0).unwrap();
     }
 
     pub(crate) fn conflict(&self, group: u32) -> Option<Conflict> {

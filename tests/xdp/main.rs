@@ -5,7 +5,9 @@
     reason = "a test fails by panicking, where the backtrace is"
 )]
 
+mod adoption;
 mod attach;
+mod flood;
 mod frames;
 mod kernel;
 mod model;

@@ -13,7 +13,7 @@ fn the_program_does_what_the_model_says() {
     let mut kernel = Kernel::new(US);
     let interface = Interface {
         mac: US,
-        pad: 0,
+        mode: 0,
         abi: ABI,
         ifindex: 1,
     };

@@ -24,19 +24,26 @@ impl Hosts {
     /// Interface [`OURS`] with [`OUR_MAC`], joined to [`THEIRS`] with an address.
     pub(crate) fn new() -> Self {
         let (ours, theirs) = (NetNs::new(), NetNs::new());
-        let veth = format!(
-            "link add {OURS} address 02:00:00:00:00:02 type veth peer name {THEIRS} address 02:00:00:00:00:0a netns {}",
-            theirs.name
-        );
-        ours.ip(&veth);
-        ours.ip(&format!("link set {OURS} up"));
-        theirs.ip(&format!("address add 10.0.0.10/24 dev {THEIRS}"));
-        theirs.ip(&format!("link set {THEIRS} up"));
-        Self {
+        let hosts = Self {
             ours,
             theirs,
             bpffs: Bpffs::mount(),
-        }
+        };
+        hosts.join();
+        hosts
+    }
+
+    /// Makes the pair of interfaces. Without one of them the other is gone too.
+    pub(crate) fn join(&self) {
+        let veth = format!(
+            "link add {OURS} address 02:00:00:00:00:02 type veth peer name {THEIRS} address 02:00:00:00:00:0a netns {}",
+            self.theirs.name
+        );
+        self.ours.ip(&veth);
+        self.ours.ip(&format!("link set {OURS} up"));
+        self.theirs
+            .ip(&format!("address add 10.0.0.10/24 dev {THEIRS}"));
+        self.theirs.ip(&format!("link set {THEIRS} up"));
     }
 
     /// Id of the XDP program on our interface, as netlink tells it.

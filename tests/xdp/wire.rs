@@ -25,7 +25,7 @@ fn responder(hosts: &Hosts) -> Responder {
         bpffs: hosts.bpffs.path(),
         mode: Mode::Auto,
     };
-    let mut responder = hosts.ours.enter(|| Responder::attach(&attach)).unwrap();
+    let (mut responder, _) = hosts.ours.enter(|| Responder::open(&attach)).unwrap();
     responder.set_vips(1, &[VIP]).unwrap();
     responder
 }

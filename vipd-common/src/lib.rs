@@ -20,7 +20,8 @@ pub const ABI: u32 = 1;
 pub mod map {
     /// `VipKey` -> `Vip`: the addresses answered for.
     pub const VIPS: &str = "vips";
-    /// `u32` group id -> `Group`: who owns a group's addresses, and until when.
+    /// `Group` at the index that is the group's key: who owns its addresses, and
+    /// until when. User space maps this one into its memory.
     pub const GROUPS: &str = "groups";
     /// One `Interface`, at index 0: the interface the responder stands on.
     pub const INTERFACE: &str = "interface";
@@ -30,12 +31,23 @@ pub mod map {
     pub const CONFLICTS: &str = "conflicts";
 }
 
+/// Values of [`Interface::mode`].
+pub mod mode {
+    /// In the driver.
+    pub const NATIVE: u16 = 1;
+    /// In the kernel's stack.
+    pub const GENERIC: u16 = 2;
+    /// In the kernel's stack, for the driver refused it.
+    pub const NATIVE_REFUSED: u16 = 3;
+}
+
 /// How many VIPs one interface can carry.
 pub const MAX_VIPS: u32 = 65_536;
 
-/// How many groups one interface can carry. There are 255 vhids; a group needs
-/// no vhid when a decider other than CARP owns it.
-pub const MAX_GROUPS: u32 = 4_096;
+/// How many groups one interface can carry; their keys are below it. There are
+/// 255 vhids, of which each can be a key. Groups are an array, which the
+/// responder reads for the cost of an index, and bpftool prints every row.
+pub const MAX_GROUPS: u32 = 256;
 
 /// An address that is answered for, on the interface whose maps these are.
 #[repr(C)]
@@ -57,28 +69,37 @@ pub struct Vip {
     pub group: u32,
 }
 
-/// Who answers for a group, and until when.
+/// Who answers for a group, and until when: two words, each of which is written
+/// and read whole. A row of zeros is no group.
+///
+/// Renewing a lease writes one word. Another owner takes three writes: the lease
+/// 0, the MAC, the new lease. The responder reads the lease first, so that
+/// all it can meet half-way is the new MAC while the lease before was in force,
+/// some nanoseconds early; never an old MAC under a new lease where loads keep
+/// their order (x86), and elsewhere for no longer than a load takes.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
     /// CLOCK_BOOTTIME nanosecond before which this host may answer; 0 is never.
     pub lease_until_ns: u64,
-    /// The owner's MAC, as told in the ARP payload. These eight bytes are read
-    /// by the responder as one word, so that no reader sees half a MAC.
+    /// The owner's MAC, as told in the ARP payload. It starts the second word, so
+    /// that no reader sees half a MAC.
     pub owner_mac: [u8; 6],
     /// For people who look at the map: CARP's virtual host id.
     pub vhid: u8,
     pub pad: u8,
 }
 
-/// The interface the responder is attached to.
+/// The interface the responder is attached to. Its layout is the same in every
+/// [`ABI`], so that a daemon can tell what another one left.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface {
     /// Ethernet source of every reply. The owner's MAC may be another host's,
     /// and a switch must never learn it on this port.
     pub mac: [u8; 6],
-    pub pad: u16,
+    /// How the program is attached, see [`mode`]; the kernel does not tell.
+    pub mode: u16,
     /// Version of the layouts, see [`ABI`].
     pub abi: u32,
     /// Index of the interface the maps were made for.

@@ -8,7 +8,7 @@
     reason = "map values are reached through raw pointers, symbols are exported by name"
 )]
 
-use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_NOEXIST};
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::{btf_map, xdp};
@@ -26,7 +26,7 @@ pub(crate) fn vipd(ctx: XdpContext) -> u32 {
 static VIPS: HashMap<VipKey, Vip, { MAX_VIPS as usize }> = HashMap::new();
 
 #[btf_map(name = "groups")]
-static GROUPS: HashMap<u32, Group, { MAX_GROUPS as usize }> = HashMap::new();
+static GROUPS: Array<Group, { MAX_GROUPS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 #[btf_map(name = "interface")]
 static INTERFACE: Array<Interface, 1> = Array::new();
@@ -60,7 +60,7 @@ pub(crate) fn owner(group: u32) -> Option<u64> {
     let group = GROUPS.get_ptr(group)?.cast::<u64>();
     // SAFETY: `lease_until_ns` is the first of the two words that a group is.
     let lease_until_ns = unsafe { group.read_volatile() };
-    // SAFETY: `owner_mac` starts the second; see `Group` for why it is read whole.
+    // SAFETY: `owner_mac` starts the second; see `Group` for the order of these two.
     let owner_mac = unsafe { group.add(1).read_volatile() };
     // The clock costs as much as the rest of an answer.
     if lease_until_ns == 0 || boot_ns() >= lease_until_ns {

@@ -9,7 +9,7 @@ const VIP: [u8; 4] = [10, 0, 0, 100];
 const NOW_NS: u64 = 1_000;
 const INTERFACE: Interface = Interface {
     mac: [0x02, 0, 0, 0, 0, 0x02],
-    pad: 0,
+    mode: 0,
     abi: crate::ABI,
     ifindex: 1,
 };

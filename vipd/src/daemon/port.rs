@@ -11,7 +11,7 @@ use super::{Error, Placement, chain};
 use crate::engine::{GroupConfig, GroupId, InterfaceId, Link};
 use crate::io::netlink::LinkInfo;
 use crate::io::packet_socket::{self, AdvertSocket, FrameSocket};
-use crate::io::xdp::{self, Attach, Mode, Responder};
+use crate::io::xdp::{self, Adopted, Attach, Mode, Responder};
 use crate::mac::MacAddr;
 use crate::time::Instant;
 
@@ -99,7 +99,7 @@ impl Port {
         // The sockets first: they leave nothing behind.
         let adverts = AdvertSocket::open(&self.name, ifindex, &vhids)?;
         let frames = FrameSocket::open(&self.name, ifindex)?;
-        let mut responder = Responder::attach(&Attach {
+        let (responder, adopted) = Responder::open(&Attach {
             interface: &self.name,
             ifindex,
             mac,
@@ -108,19 +108,41 @@ impl Port {
             bpffs: &self.bpffs,
             mode: self.mode,
         })?;
-        for member in &self.members {
-            if let Err(error) = responder.set_vips(member.id.0, &member.vips) {
-                // Already on an error path; the first error is the one to tell.
-                let _ = responder.detach();
-                return Err(error.into());
-            }
+        if let Some(reason) = &adopted.fresh_because {
+            warn!(
+                interface = self.name,
+                reason, "what an earlier vipd left is of no use, and replaced"
+            );
         }
+        let is_adopted = adopted != Adopted::default() && adopted.fresh_because.is_none();
+        let responder = self.fill(responder, is_adopted)?;
         self.open = Some(Open {
             responder,
             adverts,
             frames,
         });
         Ok(true)
+    }
+
+    /// Has the responder know the groups of this interface and no others.
+    fn fill(&self, mut responder: Responder, is_adopted: bool) -> Result<Responder, Error> {
+        let groups: Vec<u32> = self.members.iter().map(|member| member.id.0).collect();
+        let mut filled = responder.forget_others(&groups);
+        for member in &self.members {
+            filled = filled.and_then(|()| responder.set_vips(member.id.0, &member.vips));
+        }
+        match filled {
+            Ok(()) => Ok(responder),
+            Err(error) => {
+                if is_adopted {
+                    responder.leave();
+                } else {
+                    // Already on an error path; the first error is the one to tell.
+                    let _ = responder.detach();
+                }
+                Err(error.into())
+            }
+        }
     }
 
     /// Takes responder and sockets off the interface.

@@ -1,29 +1,33 @@
 //! The responder as the daemon sees it: the XDP program on an interface, and
 //! the maps that tell it what to answer.
 //!
-//! Program and maps are pinned, so that they outlive the daemon; only
-//! [`Responder::detach`] takes them away. It does not read netlink, so that what
+//! Program and maps are pinned, so that they outlive the daemon, and the next one
+//! adopts them; only [`Responder::detach`] and [`clean`] take them away. It does not read netlink, so that what
 //! must be known of the interface is in [`Attach`]; and it knows nothing of who
 //! ought to own a group.
 
 mod bpffs;
 mod error;
-mod link;
+mod groups;
+mod left;
 mod maps;
+mod pinned;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::links::{FdLink, LinkError, PinnedLink};
+use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpError, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use vipd_common::{Conflict, Counters, Group};
+use vipd_common::{Conflict, Counters, Group, map, mode};
 
 use bpffs::PinDir;
 pub use error::Error;
-use maps::Maps;
+use left::Left;
+use maps::{Maps, SHAPES};
 
 /// The eBPF object with the program and its maps, as the kernel gets it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VIPD_EBPF_OBJECT"));
@@ -69,20 +73,31 @@ pub struct Attached {
     pub reason: String,
 }
 
-/// Finds out, touching nothing, whether [`Responder::attach`] has a chance.
+/// Finds out, touching nothing, whether [`Responder::open`] has a chance.
 pub fn check(attach: &Attach<'_>) -> Result<(), Error> {
     check_interface(attach)?;
     let directory = bpffs::directory(attach.bpffs, attach.interface)?;
     bpffs::check(attach.bpffs)?;
     if let Some(holder) = bpffs::holder(&directory) {
-        return Err(in_use(attach, Some(holder)));
+        return Err(in_use(attach.interface, Some(holder)));
     }
     match attach.program {
-        Some(program) if link::program_id(&directory.join(LINK)) != Some(program) => {
+        Some(program) if pinned::program_id(&directory.join(LINK)) != Some(program) => {
             Err(occupied(attach))
         }
         _ => Ok(()),
     }
+}
+
+/// What an earlier daemon left, and this one goes on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Whom the earlier daemon answered for, and until when. Leases may have ended.
+    pub groups: BTreeMap<u32, Group>,
+    /// The addresses, by group.
+    pub vips: BTreeMap<u32, BTreeSet<Ipv4Addr>>,
+    /// Why nothing of what was there could be adopted; `None` where nothing was.
+    pub fresh_because: Option<String>,
 }
 
 /// The XDP program on one interface, and its maps. When dropped it stays
@@ -91,33 +106,80 @@ pub struct Responder {
     attached: Attached,
     program_id: u32,
     maps: Maps,
-    groups: BTreeMap<u32, Group>,
+    /// What the map of VIPs holds.
     vips: BTreeMap<u32, BTreeSet<[u8; 4]>>,
-    link: PinnedLink,
+    /// Groups that an earlier daemon left and this one has not set yet.
+    inherited: BTreeSet<u32>,
     directory: PinDir,
 }
 
 impl Responder {
-    /// Attaches the program with empty maps, and pins both. What an earlier
-    /// daemon left is removed first. When this fails nothing is left behind.
-    pub fn attach(attach: &Attach<'_>) -> Result<Self, Error> {
+    /// Puts the responder on the interface. Where an earlier daemon left one it
+    /// is adopted with all it holds, and its program replaced by this daemon's
+    /// while it is attached: no request meets neither. Where what was left is of
+    /// no use, it gives way to an empty responder.
+    ///
+    /// When this fails, what was left answers on as it did; nothing is there
+    /// that was not before.
+    pub fn open(attach: &Attach<'_>) -> Result<(Self, Adopted), Error> {
         check(attach)?;
         bpffs::mount_default(attach.bpffs)?;
         let directory = bpffs::directory(attach.bpffs, attach.interface)?;
-        let directory = PinDir::lock(&directory).map_err(|error| match error {
-            bpffs::LockError::Held { pid } => in_use(attach, pid),
-            bpffs::LockError::Other(error) => error,
-        })?;
-        match Self::attach_fresh(attach, &directory) {
-            Ok((attached, program_id, maps, link)) => Ok(Self {
+        let directory =
+            PinDir::lock(&directory).map_err(|error| lock_error(attach.interface, error))?;
+        match Left::look(directory.path(), attach) {
+            Left::Nothing => match load_verified(&mut EbpfLoader::new()) {
+                Ok(ebpf) => Self::attach_fresh(ebpf, attach, directory, None),
+                Err(error) => {
+                    // It may have been made for us. The first error is the one to tell.
+                    let _: Result<(), Error> = directory.remove();
+                    Err(error)
+                }
+            },
+            Left::All { attached } => Self::adopt(attached, attach, directory),
+            Left::Link {
                 attached,
-                program_id,
-                maps,
-                groups: BTreeMap::new(),
-                vips: BTreeMap::new(),
-                link,
-                directory,
-            }),
+                mode,
+                because,
+            } => Self::replace_maps(attached, mode, attach, directory, because),
+            Left::Unusable { because } => {
+                let ebpf = load_verified(&mut EbpfLoader::new())?;
+                Self::attach_fresh(ebpf, attach, directory, Some(because))
+            }
+        }
+    }
+
+    /// Attaches with empty maps, after removing what was left.
+    fn attach_fresh(
+        mut ebpf: Ebpf,
+        attach: &Attach<'_>,
+        directory: PinDir,
+        fresh_because: Option<String>,
+    ) -> Result<(Self, Adopted), Error> {
+        let attached = directory.clear().and_then(|()| {
+            let mut maps = Maps::take(&mut ebpf, |map| Some(directory.path().join(map)))?;
+            // The mode shows when it is attached; until then nobody else may look.
+            maps.set_interface(attach.mac, attach.ifindex, 0)?;
+            let (attached, mode, link) = attach_program(program(&mut ebpf)?, attach)?;
+            maps.set_interface(attach.mac, attach.ifindex, mode)?;
+            let pin = |source| Error::File {
+                action: "pin the link as",
+                path: directory.path().join(LINK),
+                source,
+            };
+            let about = link.info().map_err(|error| pin(io::Error::other(error)))?;
+            link.pin(directory.path().join(LINK))
+                .map_err(|error| pin(io::Error::other(error)))?;
+            Ok((attached, about.program_id(), maps))
+        });
+        match attached {
+            Ok((attached, program_id, maps)) => {
+                let adopted = Adopted {
+                    fresh_because,
+                    ..Adopted::default()
+                };
+                Ok((Self::new(attached, program_id, maps, directory), adopted))
+            }
             Err(error) => {
                 // With every pin that is in it by then. The first error is the one to tell.
                 let _: Result<(), Error> = directory.remove();
@@ -126,34 +188,91 @@ impl Responder {
         }
     }
 
-    fn attach_fresh(
+    /// Goes on with the maps as they are.
+    fn adopt(
+        attached: Attached,
         attach: &Attach<'_>,
-        directory: &PinDir,
-    ) -> Result<(Attached, u32, Maps, PinnedLink), Error> {
-        directory.clear()?;
-        let mut ebpf = load()?;
-        let mut maps = Maps::take(&mut ebpf, directory)?;
-        maps.set_interface(attach.mac, attach.ifindex)?;
+        directory: PinDir,
+    ) -> Result<(Self, Adopted), Error> {
+        let mut loader = EbpfLoader::new();
+        for shape in &SHAPES {
+            // aya takes any map that is there; this one's shape is known to be right.
+            loader.map_pin_path(shape.name, directory.path().join(shape.name));
+        }
+        let mut ebpf = load_verified(&mut loader)?;
+        let mut maps = Maps::take(&mut ebpf, |_| None)?;
+        let interface = maps.interface()?;
+        let vips = maps.vips()?;
+        let program_id = switch(program(&mut ebpf)?, attach, &directory)?;
+        if interface.mac != attach.mac {
+            maps.set_interface(attach.mac, attach.ifindex, interface.mode)?;
+        }
 
-        let program = ebpf
-            .program_mut(PROGRAM)
-            .ok_or(Error::Object { missing: PROGRAM })?;
-        let program: &mut Xdp = program.try_into().map_err(Error::Program)?;
-        program.load().map_err(Error::Program)?;
-        let (attached, link) = attach_program(program, attach)?;
-        let unpinned = |source: io::Error| Error::File {
-            action: "pin the link as",
-            path: directory.path().join(LINK),
-            source,
+        let groups = maps.groups().all();
+        let mut responder = Self::new(attached, program_id, maps, directory);
+        responder.inherited = groups.keys().chain(vips.keys()).copied().collect();
+        let adopted = Adopted {
+            groups,
+            vips: vips
+                .iter()
+                .map(|(&group, vips)| (group, vips.iter().copied().map(Ipv4Addr::from).collect()))
+                .collect(),
+            fresh_because: None,
         };
-        let program_id = link
-            .info()
-            .map_err(|error| unpinned(io::Error::other(error)))?
-            .program_id();
-        let link = link
-            .pin(directory.path().join(LINK))
-            .map_err(|error| unpinned(io::Error::other(error)))?;
-        Ok((attached, program_id, maps, link))
+        responder.vips = vips;
+        Ok((responder, adopted))
+    }
+
+    /// Keeps the link and gives it this daemon's program with maps of its own,
+    /// which are made beside the old ones.
+    fn replace_maps(
+        attached: Attached,
+        mode: u16,
+        attach: &Attach<'_>,
+        directory: PinDir,
+        because: String,
+    ) -> Result<(Self, Adopted), Error> {
+        let mut ebpf = load_verified(&mut EbpfLoader::new())?;
+        let new_names = SHAPES.map(|shape| format!("{}{NEW}", shape.name));
+        let remove_new = || {
+            new_names
+                .iter()
+                .map(|name| directory.remove_pin(name))
+                .fold(Ok(()), Result::and)
+        };
+        remove_new()?;
+        let switched = Maps::take(&mut ebpf, |map| {
+            Some(directory.path().join(format!("{map}{NEW}")))
+        })
+        .and_then(|mut maps| {
+            maps.set_interface(attach.mac, attach.ifindex, mode)?;
+            let program_id = switch(program(&mut ebpf)?, attach, &directory)?;
+            Ok((program_id, maps))
+        });
+        let (program_id, maps) = switched.inspect_err(|_| {
+            // The first error is the one to tell.
+            let _: Result<(), Error> = remove_new();
+        })?;
+        for (shape, new_name) in SHAPES.iter().zip(&new_names) {
+            directory.rename(new_name, shape.name)?;
+        }
+        directory.keep_only(&ALL_NAMES)?;
+        let adopted = Adopted {
+            fresh_because: Some(because),
+            ..Adopted::default()
+        };
+        Ok((Self::new(attached, program_id, maps, directory), adopted))
+    }
+
+    const fn new(attached: Attached, program_id: u32, maps: Maps, directory: PinDir) -> Self {
+        Self {
+            attached,
+            program_id,
+            maps,
+            vips: BTreeMap::new(),
+            inherited: BTreeSet::new(),
+            directory,
+        }
     }
 
     /// How the program is attached, and why so.
@@ -171,40 +290,58 @@ impl Responder {
     /// Makes these the VIPs of a group; those it had besides are removed. They
     /// are silent until the group has an owner and a lease. When one cannot be
     /// added, none is, and none is removed.
+    ///
+    /// An address of a group that an earlier daemon left, and this one has not
+    /// set yet, changes over to this group.
     pub fn set_vips(&mut self, group: u32, vips: &[Ipv4Addr]) -> Result<(), Error> {
         let wanted: BTreeSet<_> = vips.iter().map(Ipv4Addr::octets).collect();
-        for (&other, theirs) in self.vips.iter().filter(|&(&other, _)| other != group) {
-            if let Some(&address) = theirs.intersection(&wanted).next() {
-                return Err(Error::Taken {
-                    address: address.into(),
-                    group: other,
-                });
+        let (mut missing, mut inherited_from) = (Vec::new(), BTreeMap::new());
+        for &address in &wanted {
+            match self.group_of(address) {
+                Some(other) if other == group => continue,
+                Some(other) if self.inherited.contains(&other) => {
+                    inherited_from.insert(address, other);
+                }
+                Some(other) => {
+                    return Err(Error::Taken {
+                        address: address.into(),
+                        group: other,
+                    });
+                }
+                None => {}
             }
+            missing.push(address);
         }
 
-        let has = self.vips.entry(group).or_default();
-        let missing: Vec<_> = wanted.difference(has).copied().collect();
         for (added, &address) in missing.iter().enumerate() {
             if let Err(error) = self.maps.add_vip(address, group) {
-                for &address in &missing[..added] {
+                for address in &missing[..added] {
                     // The first error is the one to tell.
-                    let _: Result<(), Error> = self.maps.remove_vip(address);
+                    let _: Result<(), Error> = match inherited_from.get(address) {
+                        Some(&other) => self.maps.add_vip(*address, other),
+                        None => self.maps.remove_vip(*address),
+                    };
                 }
                 return Err(error);
             }
         }
+        for (address, other) in inherited_from {
+            self.vips.entry(other).or_default().remove(&address);
+        }
+        let has = self.vips.entry(group).or_default();
         has.extend(missing);
         let surplus: Vec<_> = has.difference(&wanted).copied().collect();
         for address in surplus {
             self.maps.remove_vip(address)?;
             has.remove(&address);
         }
+        self.inherited.remove(&group);
         Ok(())
     }
 
     /// Has the responder answer for the group's VIPs with `owner_mac` until the
-    /// lease ends, a nanosecond of `CLOCK_BOOTTIME`. This is one write: no
-    /// request meets half of it.
+    /// lease ends, a nanosecond of `CLOCK_BOOTTIME`. Renewing it is one store into
+    /// memory; see [`Group`] for what a request may meet where the owner changes.
     pub fn set_group(
         &mut self,
         group: u32,
@@ -218,39 +355,46 @@ impl Responder {
             vhid,
             pad: 0,
         };
-        self.maps.set_group(group, value)?;
-        self.groups.insert(group, value);
-        Ok(())
+        self.maps.groups().set(group, value)
     }
 
     /// Drops every request for the group's VIPs, also where the kernel itself
     /// would answer it. A group without an owner is silent anyway.
     pub fn silence(&mut self, group: u32) -> Result<(), Error> {
-        let Some(&Group {
-            owner_mac, vhid, ..
-        }) = self.groups.get(&group)
-        else {
-            return Ok(());
-        };
-        self.set_group(group, owner_mac, 0, vhid)
+        self.maps.groups().end_lease(group)
     }
 
     /// Forgets a group and its VIPs: requests for them are the kernel's again.
     pub fn remove_group(&mut self, group: u32) -> Result<(), Error> {
         // The group first: its VIPs fall silent before they are the kernel's.
-        if self.groups.contains_key(&group) {
-            self.maps.remove_group(group)?;
-            self.groups.remove(&group);
-        }
+        self.maps.groups().remove(group)?;
         self.set_vips(group, &[])?;
         self.vips.remove(&group);
         self.maps.remove_conflict(group)
     }
 
+    /// Forgets every group but these: what an earlier daemon left of groups that
+    /// are not configured any more. Whatever can be removed is, and the first
+    /// error told.
+    pub fn forget_others(&mut self, groups: &[u32]) -> Result<(), Error> {
+        let mut others: BTreeSet<_> = self.maps.groups().all().into_keys().collect();
+        others.extend(self.vips.keys());
+        others.extend(self.maps.conflicts()?);
+        others.retain(|other| !groups.contains(other));
+        let removals = others.into_iter().map(|other| self.remove_group(other));
+        removals.fold(Ok(()), Result::and)
+    }
+
+    fn group_of(&self, address: [u8; 4]) -> Option<u32> {
+        let mut groups = self.vips.iter();
+        groups.find_map(|(&group, vips)| vips.contains(&address).then_some(group))
+    }
+
     /// Changes the Ethernet source of the replies.
     pub fn set_mac(&mut self, mac: [u8; 6]) -> Result<(), Error> {
-        let ifindex = self.maps.interface()?.ifindex;
-        self.maps.set_interface(mac, ifindex)
+        let interface = self.maps.interface()?;
+        self.maps
+            .set_interface(mac, interface.ifindex, interface.mode)
     }
 
     /// What became of frames since the program was attached.
@@ -263,28 +407,99 @@ impl Responder {
         self.maps.conflict(group)
     }
 
+    /// Leaves it as it is for the next daemon: it answers until the leases end.
+    pub fn leave(self) {
+        drop(self);
+    }
+
     /// Takes the program off the interface and removes every pin. Whatever can
     /// be removed is, also when something else cannot.
     pub fn detach(self) -> Result<(), Error> {
-        let removed = self.directory.remove();
-        drop(self.link);
-        removed
+        self.directory.remove()
     }
+}
+
+/// Removes what crashed daemons left, on one interface or on all, and tells on
+/// which there was something. While a daemon runs on one of them nothing is removed.
+pub fn clean(bpffs: &Path, interface: Option<&str>) -> Result<Vec<String>, Error> {
+    let leftovers = match interface {
+        Some(interface) => {
+            let directory = bpffs::directory(bpffs, interface)?;
+            let exists = directory.exists();
+            exists
+                .then(|| (interface.to_owned(), directory))
+                .into_iter()
+                .collect()
+        }
+        // The base may be somebody else's too, so that all is only what is surely ours.
+        None => bpffs::leftovers(bpffs, |name| {
+            ALL_NAMES.contains(&name.strip_suffix(NEW).unwrap_or(name))
+        }),
+    };
+    let mut locked = Vec::new();
+    for (interface, directory) in leftovers {
+        let directory = PinDir::lock(&directory).map_err(|error| lock_error(&interface, error))?;
+        locked.push((interface, directory));
+    }
+    let mut cleaned = Vec::new();
+    for (interface, directory) in locked {
+        directory.remove()?;
+        cleaned.push(interface);
+    }
+    Ok(cleaned)
 }
 
 /// Loads [`OBJECT`] into the kernel, attached to nothing and pinned nowhere; its
 /// maps are made, its program is yet to be verified.
 pub fn load() -> Result<Ebpf, Error> {
-    EbpfLoader::new()
-        .load(OBJECT)
-        .map_err(|source| Error::Load {
-            source: Box::new(source),
-        })
+    load_with(&mut EbpfLoader::new())
 }
 
-/// Attaches in the mode that was asked for, or in the one that works.
-fn attach_program(program: &mut Xdp, attach: &Attach<'_>) -> Result<(Attached, FdLink), Error> {
-    let mut reason = match (attach.mode, attach.kind) {
+/// The same with room for another number of VIPs.
+pub fn load_for_vips(max_vips: u32) -> Result<Ebpf, Error> {
+    load_with(EbpfLoader::new().map_max_entries(map::VIPS, max_vips))
+}
+
+fn load_with(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, Error> {
+    loader.load(OBJECT).map_err(|source| Error::Load {
+        source: Box::new(source),
+    })
+}
+
+fn load_verified(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, Error> {
+    let mut ebpf = load_with(loader)?;
+    program(&mut ebpf)?.load().map_err(Error::Program)?;
+    Ok(ebpf)
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
+    let program = ebpf
+        .program_mut(PROGRAM)
+        .ok_or(Error::Object { missing: PROGRAM })?;
+    program.try_into().map_err(Error::Program)
+}
+
+/// Replaces the program of the pinned link by this one, in one step. Returns its id.
+fn switch(program: &mut Xdp, attach: &Attach<'_>, directory: &PinDir) -> Result<u32, Error> {
+    let mut switched = || -> Result<u32, io::Error> {
+        let link = PinnedLink::from_pin(directory.path().join(LINK)).map_err(link_errno)?;
+        let link = XdpLink::try_from(FdLink::from(link)).map_err(link_errno)?;
+        let link = program
+            .attach_to_link(link)
+            .and_then(|id| program.take_link(id))
+            .map_err(errno)?;
+        let link = FdLink::try_from(link).map_err(link_errno)?;
+        Ok(link.info().map_err(link_errno)?.program_id())
+    };
+    switched().map_err(|source| Error::Replace {
+        interface: attach.interface.to_owned(),
+        source,
+    })
+}
+
+/// Why the mode is the one that is wanted.
+fn reason(attach: &Attach<'_>) -> String {
+    match (attach.mode, attach.kind) {
         (Mode::Native, _) | (Mode::Generic, _) => "as configured".to_owned(),
         (Mode::Auto, None) => "the driver offers it".to_owned(),
         (Mode::Auto, Some("veth")) => {
@@ -293,34 +508,44 @@ fn attach_program(program: &mut Xdp, attach: &Attach<'_>) -> Result<(Attached, F
         (Mode::Auto, Some(kind)) => {
             format!("replies of a native program are not known to leave a {kind} device")
         }
-    };
+    }
+}
+
+/// Attaches in the mode that was asked for, or in the one that works; returns
+/// also the mode as [`vipd_common::mode`] has it.
+fn attach_program(
+    program: &mut Xdp,
+    attach: &Attach<'_>,
+) -> Result<(Attached, u16, FdLink), Error> {
+    let mut reason = reason(attach);
     let native = match (attach.mode, attach.kind) {
         (Mode::Native, _) | (Mode::Auto, None) => {
             Some(attach_as(program, attach.ifindex, XdpMode::Driver))
         }
         (Mode::Generic, _) | (Mode::Auto, Some(_)) => None,
     };
-    let (mode, link) = match native {
+    let mut generic = || attach_as(program, attach.ifindex, XdpMode::Skb);
+    let (name, mode, link) = match native {
         Some(Err(source)) if attach.mode == Mode::Auto && lacks_native(&source) => {
             reason = format!("the driver refuses a native program: {source}");
-            ("generic", attach_as(program, attach.ifindex, XdpMode::Skb))
+            ("generic", mode::NATIVE_REFUSED, generic())
         }
-        Some(native) => ("native", native),
-        None => ("generic", attach_as(program, attach.ifindex, XdpMode::Skb)),
+        Some(native) => ("native", mode::NATIVE, native),
+        None => ("generic", mode::GENERIC, generic()),
     };
     let link = link.map_err(|source| match source.raw_os_error() {
         Some(libc::EBUSY | libc::EEXIST) => occupied(attach),
-        _ if mode == "native" && lacks_native(&source) => Error::NoNative {
+        _ if mode == mode::NATIVE && lacks_native(&source) => Error::NoNative {
             interface: attach.interface.to_owned(),
             source,
         },
         _ => Error::Attach {
             interface: attach.interface.to_owned(),
-            mode,
+            mode: name,
             source,
         },
     })?;
-    Ok((Attached { mode, reason }, link))
+    Ok((Attached { mode: name, reason }, mode, link))
 }
 
 fn attach_as(program: &mut Xdp, ifindex: u32, mode: XdpMode) -> Result<FdLink, io::Error> {
@@ -351,6 +576,13 @@ fn errno(error: ProgramError) -> io::Error {
     }
 }
 
+fn link_errno(error: LinkError) -> io::Error {
+    match error {
+        LinkError::SyscallError(error) => error.io_error,
+        error @ (LinkError::InvalidLink | LinkError::UnknownLinkType(_)) => io::Error::other(error),
+    }
+}
+
 /// Whether the driver said that it has no native XDP, or not for frames as long
 /// as the interface's MTU allows (ERANGE).
 fn lacks_native(error: &io::Error) -> bool {
@@ -377,10 +609,17 @@ fn check_interface(attach: &Attach<'_>) -> Result<(), Error> {
     }
 }
 
-fn in_use(attach: &Attach<'_>, pid: Option<u32>) -> Error {
+fn in_use(interface: &str, pid: Option<u32>) -> Error {
     Error::InUse {
-        interface: attach.interface.to_owned(),
+        interface: interface.to_owned(),
         pid,
+    }
+}
+
+fn lock_error(interface: &str, error: bpffs::LockError) -> Error {
+    match error {
+        bpffs::LockError::Held { pid } => in_use(interface, pid),
+        bpffs::LockError::Other(error) => error,
     }
 }
 
@@ -393,3 +632,16 @@ fn occupied(attach: &Attach<'_>) -> Error {
 
 /// Name of the pinned link, beside the maps.
 const LINK: &str = "link";
+
+/// What a pinned map's name ends in until the program that uses it is attached.
+const NEW: &str = "-new";
+
+/// Every name under which something is pinned.
+const ALL_NAMES: [&str; 6] = [
+    LINK,
+    map::CONFLICTS,
+    map::COUNTERS,
+    map::GROUPS,
+    map::INTERFACE,
+    map::VIPS,
+];

@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, statfs};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
-use super::{Error, LINK, link};
+use super::{Error, LINK, pinned};
 
 /// `<base>/<interface>`. A BPF file system allows no dot in a name.
 pub(super) fn directory(base: &Path, interface: &str) -> Result<PathBuf, Error> {
@@ -21,6 +21,31 @@ pub(super) fn directory(base: &Path, interface: &str) -> Result<PathBuf, Error> 
         });
     }
     Ok(base.join(interface.replace('.', "%2e")))
+}
+
+/// The directories in `base` that hold nothing but what a vipd pins, each with the
+/// name of its interface.
+pub(super) fn leftovers(base: &Path, is_ours: impl Fn(&str) -> bool) -> Vec<(String, PathBuf)> {
+    let list = |path: &Path| {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
+    let mut leftovers = Vec::new();
+    for path in list(base) {
+        let pins = list(&path);
+        let only_ours = pins
+            .iter()
+            .all(|pin| name(pin).is_some_and(|name| is_ours(&name)));
+        if let Some(name) = name(&path)
+            && !pins.is_empty()
+            && only_ours
+        {
+            leftovers.push((name.replace("%2e", "."), path));
+        }
+    }
+    leftovers.sort();
+    leftovers
 }
 
 /// Whether `base` is on a BPF file system, or will be once that is mounted at
@@ -139,18 +164,35 @@ impl PinDir {
     /// Detaches the pinned link and removes every pin. Whatever can be removed
     /// is, and the first error told.
     pub(super) fn clear(&self) -> Result<(), Error> {
-        let detached = link::detach(&self.path.join(LINK));
-        let removed = self.pins().map_or_else(Err, |pins| {
-            let removals = pins.into_iter().map(|pin| {
-                fs::remove_file(&pin).map_err(|source| Error::File {
-                    action: "remove",
-                    path: pin,
-                    source,
-                })
-            });
-            removals.fold(Ok(()), Result::and)
-        });
-        detached.and(removed)
+        let detached = pinned::detach(&self.path.join(LINK));
+        detached.and(self.keep_only(&[]))
+    }
+
+    /// Removes every pin but those of these names.
+    pub(super) fn keep_only(&self, names: &[&str]) -> Result<(), Error> {
+        let is_kept = |pin: &Path| names.iter().any(|name| pin.ends_with(name));
+        let removals = self.pins()?.into_iter().filter(|pin| !is_kept(pin));
+        removals.map(|pin| remove(&pin)).fold(Ok(()), Result::and)
+    }
+
+    /// Removes a pin, if it is there.
+    pub(super) fn remove_pin(&self, name: &str) -> Result<(), Error> {
+        let pin = self.path.join(name);
+        match pin.symlink_metadata() {
+            Ok(_) => remove(&pin),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Gives a pin another name. What has that name is removed.
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
+        self.remove_pin(to)?;
+        let to = self.path.join(to);
+        fs::rename(self.path.join(from), &to).map_err(|source| Error::File {
+            action: "rename a pin to",
+            path: to,
+            source,
+        })
     }
 
     /// Clears the directory and removes it, with the ones made for it.
@@ -190,6 +232,21 @@ impl Drop for PinDir {
         // shares the lock until it calls exec. That this fails is not possible.
         let _: rustix::io::Result<()> = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
+}
+
+/// Removes a pin, or whatever else somebody put there.
+fn remove(pin: &Path) -> Result<(), Error> {
+    let is_directory = pin.symlink_metadata().is_ok_and(|about| about.is_dir());
+    let removed = if is_directory {
+        fs::remove_dir_all(pin)
+    } else {
+        fs::remove_file(pin)
+    };
+    removed.map_err(|source| Error::File {
+        action: "remove",
+        path: pin.to_owned(),
+        source,
+    })
 }
 
 /// Makes a directory and its parents, and tells which were missing. The pins in

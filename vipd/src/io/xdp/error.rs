@@ -62,6 +62,15 @@ pub enum Error {
         source: io::Error,
     },
 
+    #[error(
+        "cannot replace the XDP program on interface {interface}{}",
+        capability_words(source)
+    )]
+    Replace {
+        interface: String,
+        source: io::Error,
+    },
+
     #[error("cannot load the eBPF object{}", capability_words(source.as_ref()))]
     Load { source: Box<EbpfError> },
 
@@ -84,6 +93,18 @@ pub enum Error {
         map: &'static str,
         source: MapError,
     },
+
+    #[error("cannot map the BPF map {map} into memory")]
+    MapMemory {
+        map: &'static str,
+        source: io::Error,
+    },
+
+    #[error(
+        "{group} is no key of a group: there are {} groups to an interface",
+        vipd_common::MAX_GROUPS
+    )]
+    BadGroup { group: u32 },
 
     #[error("{address} belongs to group {group} already")]
     Taken { address: Ipv4Addr, group: u32 },

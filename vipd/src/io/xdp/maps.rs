@@ -1,54 +1,115 @@
 //! The responder's maps from user space: one call for each thing the daemon does
 //! to them, and the map's name in every error.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use vipd_common::{ABI, Conflict, Counters, Group, Interface, Vip, VipKey, map};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
+use vipd_common::{
+    ABI, Conflict, Counters, Group, Interface, MAX_GROUPS, MAX_VIPS, Vip, VipKey, map,
+};
 
 use super::Error;
-use super::bpffs::PinDir;
+use super::groups::Groups;
 
-/// The maps, each under the name by which it is pinned.
+/// What a map of this ABI looks like to the kernel.
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    /// `enum bpf_map_type` of linux/bpf.h.
+    pub(super) map_type: u64,
+    pub(super) key_size: u64,
+    pub(super) value_size: u64,
+    pub(super) max_entries: u64,
+    pub(super) flags: u64,
+}
+
+/// Every map, as the eBPF object makes it.
+pub(super) const SHAPES: [Shape; 5] = [
+    Shape::of::<VipKey, Vip>(map::VIPS, BPF_MAP_TYPE_HASH, MAX_VIPS, 0),
+    Shape::of::<u32, Group>(map::GROUPS, BPF_MAP_TYPE_ARRAY, MAX_GROUPS, BPF_F_MMAPABLE),
+    INTERFACE_SHAPE,
+    Shape::of::<u32, Counters>(map::COUNTERS, BPF_MAP_TYPE_PERCPU_ARRAY, 1, 0),
+    Shape::of::<u32, Conflict>(map::CONFLICTS, BPF_MAP_TYPE_HASH, MAX_GROUPS, 0),
+];
+
+pub(super) const INTERFACE_SHAPE: Shape =
+    Shape::of::<u32, Interface>(map::INTERFACE, BPF_MAP_TYPE_ARRAY, 1, 0);
+
+impl Shape {
+    const fn of<K, V>(name: &'static str, map_type: u64, max_entries: u32, flags: u64) -> Self {
+        Self {
+            name,
+            map_type,
+            key_size: size_of::<K>() as u64,
+            value_size: size_of::<V>() as u64,
+            max_entries: max_entries as u64,
+            flags,
+        }
+    }
+}
+
 pub(super) struct Maps {
     vips: HashMap<MapData, VipKey, Vip>,
-    groups: HashMap<MapData, u32, Group>,
+    groups: Groups,
     interface: Array<MapData, Interface>,
     counters: PerCpuArray<MapData, Counters>,
     conflicts: HashMap<MapData, u32, Conflict>,
 }
 
 impl Maps {
-    /// Takes the maps out of a loaded object and pins them.
-    pub(super) fn take(ebpf: &mut Ebpf, directory: &PinDir) -> Result<Self, Error> {
-        fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(
-            ebpf: &mut Ebpf,
-            directory: &PinDir,
-            map: &'static str,
-        ) -> Result<T, Error> {
+    /// Takes the maps out of a loaded object. Where `pin` gives a path for a map's
+    /// name, it is pinned there.
+    pub(super) fn take(
+        ebpf: &mut Ebpf,
+        pin: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, Error> {
+        let mut take = |map| {
             let value = ebpf.take_map(map).ok_or(Error::Object { missing: map })?;
-            let path = directory.path().join(map);
-            value.pin(&path).map_err(|error| Error::File {
-                action: "pin a map as",
-                path,
-                source: io::Error::other(error),
-            })?;
-            value.try_into().map_err(|source| Error::Map {
-                action: "use",
-                map,
-                source,
-            })
-        }
+            if let Some(path) = pin(map) {
+                value.pin(&path).map_err(|error| Error::File {
+                    action: "pin a map as",
+                    path,
+                    source: io::Error::other(error),
+                })?;
+            }
+            Ok(value)
+        };
+        let vips = take(map::VIPS)?;
+        let groups = take(map::GROUPS)?;
+        let interface = take(map::INTERFACE)?;
+        let counters = take(map::COUNTERS)?;
+        let conflicts = take(map::CONFLICTS)?;
+        let Map::Array(groups) = groups else {
+            return Err(Error::Object {
+                missing: map::GROUPS,
+            });
+        };
         Ok(Self {
-            vips: take(ebpf, directory, map::VIPS)?,
-            groups: take(ebpf, directory, map::GROUPS)?,
-            interface: take(ebpf, directory, map::INTERFACE)?,
-            counters: take(ebpf, directory, map::COUNTERS)?,
-            conflicts: take(ebpf, directory, map::CONFLICTS)?,
+            vips: vips.try_into().map_err(in_map("use", map::VIPS))?,
+            groups: Groups::new(&groups)?,
+            interface: interface
+                .try_into()
+                .map_err(in_map("use", map::INTERFACE))?,
+            counters: counters.try_into().map_err(in_map("use", map::COUNTERS))?,
+            conflicts: conflicts
+                .try_into()
+                .map_err(in_map("use", map::CONFLICTS))?,
         })
     }
 
+    /// The addresses in the map, by their groups.
+    pub(super) fn vips(&self) -> Result<BTreeMap<u32, BTreeSet<[u8; 4]>>, Error> {
+        let mut vips: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for entry in self.vips.iter() {
+            let (key, vip) = entry.map_err(in_map("read", map::VIPS))?;
+            vips.entry(vip.group).or_default().insert(key.address);
+        }
+        Ok(vips)
+    }
+
+    /// Where the address belongs to another group it changes over.
     pub(super) fn add_vip(&mut self, address: [u8; 4], group: u32) -> Result<(), Error> {
         self.vips
             .insert(vip_key(address), Vip { group }, ANY)
@@ -56,21 +117,15 @@ impl Maps {
     }
 
     pub(super) fn remove_vip(&mut self, address: [u8; 4]) -> Result<(), Error> {
-        self.vips
-            .remove(&vip_key(address))
-            .map_err(in_map("delete from", map::VIPS))
+        match self.vips.remove(&vip_key(address)) {
+            // Somebody was there with bpftool.
+            Err(error) if !is_missing(&error) => Err(in_map("delete from", map::VIPS)(error)),
+            _ => Ok(()),
+        }
     }
 
-    pub(super) fn set_group(&mut self, group: u32, value: Group) -> Result<(), Error> {
-        self.groups
-            .insert(group, value, ANY)
-            .map_err(in_map("write", map::GROUPS))
-    }
-
-    pub(super) fn remove_group(&mut self, group: u32) -> Result<(), Error> {
-        self.groups
-            .remove(&group)
-            .map_err(in_map("delete from", map::GROUPS))
+    pub(super) const fn groups(&self) -> &Groups {
+        &self.groups
     }
 
     pub(super) fn interface(&self) -> Result<Interface, Error> {
@@ -79,10 +134,15 @@ impl Maps {
             .map_err(in_map("read", map::INTERFACE))
     }
 
-    pub(super) fn set_interface(&mut self, mac: [u8; 6], ifindex: u32) -> Result<(), Error> {
+    pub(super) fn set_interface(
+        &mut self,
+        mac: [u8; 6],
+        ifindex: u32,
+        mode: u16,
+    ) -> Result<(), Error> {
         let interface = Interface {
             mac,
-            pad: 0,
+            mode,
             abi: ABI,
             ifindex,
         };
@@ -102,19 +162,40 @@ impl Maps {
     pub(super) fn conflict(&self, group: u32) -> Result<Option<Conflict>, Error> {
         match self.conflicts.get(&group, 0) {
             Ok(conflict) => Ok(Some(conflict)),
-            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(in_map("read", map::CONFLICTS)(error)),
         }
     }
 
+    /// The groups of which a conflict is noted.
+    pub(super) fn conflicts(&self) -> Result<BTreeSet<u32>, Error> {
+        let groups = self.conflicts.keys().collect::<Result<_, _>>();
+        groups.map_err(in_map("read", map::CONFLICTS))
+    }
+
     pub(super) fn remove_conflict(&mut self, group: u32) -> Result<(), Error> {
-        match self.conflict(group)? {
-            Some(_) => self
-                .conflicts
-                .remove(&group)
-                .map_err(in_map("delete from", map::CONFLICTS)),
-            None => Ok(()),
+        match self.conflicts.remove(&group) {
+            Err(error) if !is_missing(&error) => Err(in_map("delete from", map::CONFLICTS)(error)),
+            _ => Ok(()),
         }
+    }
+}
+
+/// What a pinned map of the shape [`INTERFACE_SHAPE`] says.
+pub(super) fn pinned_interface(path: &Path) -> Result<Interface, MapError> {
+    let map = Map::from_map_data(MapData::from_pin(path)?)?;
+    Array::<_, Interface>::try_from(map)?.get(&0, 0)
+}
+
+fn is_missing(error: &MapError) -> bool {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "aya's enum; most of it cannot occur here"
+    )]
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(error) => error.io_error.kind() == io::ErrorKind::NotFound,
+        _ => false,
     }
 }
 
@@ -136,3 +217,9 @@ const fn vip_key(address: [u8; 4]) -> VipKey {
 
 /// Make the entry or replace it (`BPF_ANY`, linux/bpf.h).
 const ANY: u64 = 0;
+
+/// `enum bpf_map_type` and the flags of linux/bpf.h.
+const BPF_MAP_TYPE_HASH: u64 = 1;
+const BPF_MAP_TYPE_ARRAY: u64 = 2;
+const BPF_MAP_TYPE_PERCPU_ARRAY: u64 = 6;
+const BPF_F_MMAPABLE: u64 = 1 << 10;

@@ -1,35 +1,66 @@
-//! The pinned XDP link. aya attaches and pins it; detaching it at once, whoever
-//! else may have it open, is something that aya has no call for.
+//! What is pinned, looked at without aya: it takes a pin of any kind and shape
+//! for what it is asked to open. And detaching a link at once, whoever else may
+//! have it open, for which aya has no call.
 #![expect(unsafe_code, reason = "bpf(2) has no safe binding for these commands")]
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use aya::programs::links::{FdLink, PinnedLink};
-
 use super::Error;
 
 /// Id of the program behind a pinned link, if that is there.
 pub(super) fn program_id(path: &Path) -> Option<u32> {
-    let link = PinnedLink::from_pin(path).ok()?;
-    Some(FdLink::from(link).info().ok()?.program_id())
+    u32::try_from(Pinned::open(path).ok()?.number("prog_id")?).ok()
 }
 
-/// Detaches a pinned link; where it is not there, nothing is to do. Removing the
+/// Something that is pinned, as the kernel describes it in
+/// /proc/PID/fdinfo/FD: a line `name:<tab>value` for each thing.
+pub(super) struct Pinned {
+    about: String,
+}
+
+impl Pinned {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let fd = open(path)?;
+        let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+        Ok(Self { about })
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        let lines = self.about.lines();
+        let mut pairs = lines.filter_map(|line| line.split_once(':'));
+        pairs.find_map(|(key, value)| (key == name).then_some(value.trim()))
+    }
+
+    /// Decimal, or hexadecimal after `0x`.
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        let text = self.text(name)?;
+        match text.strip_prefix("0x") {
+            Some(hex) => u64::from_str_radix(hex, 16).ok(),
+            None => text.parse().ok(),
+        }
+    }
+}
+
+/// Detaches a pinned link; where there is none, nothing is to do. Removing the
 /// pin alone would detach it some time later: the kernel does that in a
 /// work queue, and the next attach would find the interface occupied.
 pub(super) fn detach(path: &Path) -> Result<(), Error> {
-    match open(path).and_then(|link| detach_fd(&link)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::File {
+    let is_link = Pinned::open(path).is_ok_and(|pinned| pinned.text("link_type").is_some());
+    if !is_link {
+        return Ok(());
+    }
+    open(path)
+        .and_then(|link| detach_fd(&link))
+        .map_err(|source| Error::File {
             action: "detach the link",
             path: path.to_owned(),
-            source: error,
-        }),
-        _ => Ok(()),
-    }
+            source,
+        })
 }
 
 fn open(path: &Path) -> io::Result<OwnedFd> {

@@ -1,0 +1,115 @@
+//! A client that asks for the VIP thousands of times in a second, each time with
+//! a number, and knows of each whether it was answered.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::{RecvFlags, recv};
+use socket2::{Domain, Protocol, Socket, Type};
+use vipd::io::packet_socket::FrameSocket;
+use vipd_common::arp::{self, ArpFrame, REPLY};
+
+use crate::netns::{Hosts, THEIR_MAC, THEIRS};
+
+/// What became of the requests.
+#[derive(Debug)]
+pub(crate) struct Flooded {
+    pub(crate) sent: u32,
+    pub(crate) unanswered: Vec<u32>,
+}
+
+pub(crate) struct Flood {
+    vip: Ipv4Addr,
+    sender: FrameSocket,
+    receiver: Socket,
+}
+
+impl Flood {
+    /// From the client of `hosts`.
+    pub(crate) fn new(hosts: &Hosts, vip: Ipv4Addr) -> Self {
+        let ifindex = hosts.theirs.ifindex(THEIRS);
+        let protocol = Protocol::from(i32::from(u16::from_ne_bytes(arp::ETHERTYPE)));
+        let (sender, receiver) = hosts.theirs.enter(|| {
+            let sender = FrameSocket::open(THEIRS, ifindex).unwrap();
+            // Not bound to the interface, but no other of the namespace has ARP.
+            let receiver = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
+            (sender, receiver)
+        });
+        Self {
+            vip,
+            sender,
+            receiver,
+        }
+    }
+
+    /// Whether one request is answered within `patience`.
+    pub(crate) fn is_answered_within(&self, patience: Duration) -> bool {
+        self.ask(u32::MAX);
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            if self.answered() == Some(u32::MAX) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Asks until `stop`, and says in `sent` how often.
+    pub(crate) fn run(&self, sent: &AtomicU32, stop: &AtomicBool) -> Flooded {
+        let mut is_answered = Vec::new();
+        let note_answers = |is_answered: &mut Vec<bool>| {
+            while let Some(number) = self.answered() {
+                if let Some(is_answered) = is_answered.get_mut(number as usize) {
+                    *is_answered = true;
+                }
+            }
+        };
+        let mut next = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            let now = Instant::now();
+            // What was missed is made up for as far as no queue overflows.
+            next = next.max(now - BURST * INTERVAL);
+            while next <= now {
+                self.ask(is_answered.len() as u32);
+                is_answered.push(false);
+                next += INTERVAL;
+                note_answers(&mut is_answered);
+            }
+            sent.store(is_answered.len() as u32, Ordering::Relaxed);
+            thread::sleep(INTERVAL);
+        }
+        // The last answers may be on their way.
+        let end = Instant::now();
+        while is_answered.contains(&false) && end.elapsed() < Duration::from_secs(2) {
+            note_answers(&mut is_answered);
+        }
+        let numbers = 0..is_answered.len() as u32;
+        Flooded {
+            sent: is_answered.len() as u32,
+            unanswered: numbers
+                .filter(|&number| !is_answered[number as usize])
+                .collect(),
+        }
+    }
+
+    /// The number is where the sender's address is, and so comes back.
+    fn ask(&self, number: u32) {
+        let request = ArpFrame::request(THEIR_MAC, number.to_be_bytes(), self.vip.octets());
+        self.sender.send(&request.to_bytes()).unwrap();
+    }
+
+    fn answered(&self) -> Option<u32> {
+        let mut frame = [0; 128];
+        let (_, len) = recv(&self.receiver, &mut frame, RecvFlags::DONTWAIT).ok()?;
+        let frame = ArpFrame::parse(&frame[..len]).ok()?;
+        let is_answer = frame.oper == REPLY && frame.spa == self.vip.octets();
+        is_answer.then(|| u32::from_be_bytes(frame.tpa))
+    }
+}
+
+/// 20,000 requests a second, where the machine keeps up.
+const INTERVAL: Duration = Duration::from_micros(50);
+/// A packet socket's buffer holds some more answers than this.
+const BURST: u32 = 100;

@@ -1,0 +1,168 @@
+//! What an earlier daemon left pinned for an interface, and whether it can be
+//! taken over as it is. It looks and touches nothing.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use vipd_common::{ABI, mode};
+
+use super::maps::{self, INTERFACE_SHAPE, SHAPES, Shape};
+use super::pinned::Pinned;
+use super::{Attach, Attached, LINK, Mode, NEW, reason};
+
+pub(super) enum Left {
+    Nothing,
+    /// Link and maps are what this daemon would have made.
+    All {
+        attached: Attached,
+    },
+    /// The link is, the maps are not.
+    Link {
+        attached: Attached,
+        mode: u16,
+        because: String,
+    },
+    /// Nothing of it is of use.
+    Unusable {
+        because: String,
+    },
+}
+
+impl Left {
+    pub(super) fn look(directory: &Path, attach: &Attach<'_>) -> Self {
+        let is_empty = directory
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_none());
+        if is_empty {
+            return Self::Nothing;
+        }
+        let (attached, mode, abi) = match look_at_link(directory, attach) {
+            Ok(found) => found,
+            Err(because) => return Self::Unusable { because },
+        };
+        match look_at_maps(directory, abi) {
+            Ok(()) => Self::All { attached },
+            Err(because) => Self::Link {
+                attached,
+                mode,
+                because,
+            },
+        }
+    }
+}
+
+/// How the link is attached and the ABI of the maps, or what is wrong.
+fn look_at_link(directory: &Path, attach: &Attach<'_>) -> Result<(Attached, u16, u32), String> {
+    let link = open(directory, LINK, "its link")?;
+    if link.text("link_type") != Some("xdp") {
+        return Err("what is pinned as its link is none".to_owned());
+    }
+    match link.number("ifindex") {
+        Some(ifindex) if ifindex == u64::from(attach.ifindex) => {}
+        // The kernel tells 0 once the interface is gone.
+        Some(0) | None => return Err("its interface does not exist any more".to_owned()),
+        Some(ifindex) => {
+            return Err(format!(
+                "it is attached to the interface with index {ifindex}"
+            ));
+        }
+    }
+    // The same index may be another interface's in another network namespace.
+    if attach.program.map(u64::from) != link.number("prog_id") {
+        return Err("its program is not on the interface".to_owned());
+    }
+
+    check_shape(directory, &INTERFACE_SHAPE)?;
+    let interface = maps::pinned_interface(&directory.join(INTERFACE_SHAPE.name))
+        .map_err(|error| format!("its map {} can't be read: {error}", INTERFACE_SHAPE.name))?;
+    if interface.ifindex != attach.ifindex {
+        let ifindex = interface.ifindex;
+        return Err(format!(
+            "its maps are for the interface with index {ifindex}"
+        ));
+    }
+    let attached = adopted(attach, interface.mode)?;
+    Ok((attached, interface.mode, interface.abi))
+}
+
+fn look_at_maps(directory: &Path, abi: u32) -> Result<(), String> {
+    if abi != ABI {
+        return Err(format!(
+            "its maps are of ABI {abi}, and this vipd's of {ABI}"
+        ));
+    }
+    for shape in &SHAPES {
+        if directory.join(format!("{}{NEW}", shape.name)).exists() {
+            return Err("the replacement of its maps was cut short".to_owned());
+        }
+        check_shape(directory, shape)?;
+    }
+    Ok(())
+}
+
+/// Whether a pinned map is the very map that the program was made for.
+fn check_shape(directory: &Path, shape: &Shape) -> Result<(), String> {
+    let name = shape.name;
+    let map = open(directory, name, &format!("its map {name}"))?;
+    let expected = [
+        ("map_type", shape.map_type),
+        ("key_size", shape.key_size),
+        ("value_size", shape.value_size),
+        ("max_entries", shape.max_entries),
+        ("map_flags", shape.flags),
+        ("frozen", 0),
+    ];
+    let mut wrong = String::new();
+    for (what, expected) in expected {
+        let found = map.number(what);
+        if found != Some(expected) {
+            let found = found.map_or("none".to_owned(), |found| found.to_string());
+            let separator = if wrong.is_empty() { "" } else { ", " };
+            let _: std::fmt::Result = write!(wrong, "{separator}{what} {found}, not {expected}");
+        }
+    }
+    if wrong.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("its map {name} is another: {wrong}"))
+    }
+}
+
+fn open(directory: &Path, pin: &str, what: &str) -> Result<Pinned, String> {
+    Pinned::open(&directory.join(pin)).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            format!("{what} is missing")
+        } else {
+            format!("{what} can't be opened: {error}")
+        }
+    })
+}
+
+/// How a program in this mode is attached, if it is the mode that is wanted.
+fn adopted(attach: &Attach<'_>, found: u16) -> Result<Attached, String> {
+    let found_name = match found {
+        mode::NATIVE => "native",
+        mode::GENERIC | mode::NATIVE_REFUSED => "generic",
+        _ => return Err(format!("it is attached in an unknown mode, {found}")),
+    };
+    let is_wanted = match (attach.mode, attach.kind) {
+        (Mode::Native, _) => found == mode::NATIVE,
+        (Mode::Auto, None) => found != mode::GENERIC,
+        (Mode::Generic, _) | (Mode::Auto, Some(_)) => found != mode::NATIVE,
+    };
+    if !is_wanted {
+        return Err(format!(
+            "it is attached in {found_name} mode, and another is wanted"
+        ));
+    }
+    let reason = if found == mode::NATIVE_REFUSED && attach.mode == Mode::Auto {
+        "the driver refused a native program when it was attached".to_owned()
+    } else {
+        reason(attach)
+    };
+    Ok(Attached {
+        mode: found_name,
+        reason,
+    })
+}
