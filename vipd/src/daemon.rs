@@ -14,11 +14,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Paths};
+use crate::config::{Config, Paths, Process};
 use crate::engine::{
     self, Effect, Engine, GroupId, Input, InterfaceId, Output, Placement, Purpose,
 };
-use crate::io::{control, netlink, packet_socket, sysctl, xdp};
+use crate::io::{control, netlink, packet_socket, realtime, sysctl, xdp};
 use crate::time::Instant;
 
 mod addresses;
@@ -59,6 +59,8 @@ pub enum Error {
     Control(#[from] control::Error),
     #[error(transparent)]
     Sysctl(#[from] sysctl::Error),
+    #[error(transparent)]
+    Realtime(#[from] realtime::Error),
     #[error("cannot keep the host's settings in {}", path.display())]
     State {
         path: std::path::PathBuf,
@@ -92,6 +94,7 @@ pub struct Daemon {
     next_token: u64,
     /// ARP claims of others that the engine has been told of.
     conflicts: BTreeMap<GroupId, u64>,
+    process: Process,
 }
 
 impl Daemon {
@@ -135,7 +138,11 @@ impl Daemon {
             placing: BTreeMap::new(),
             next_token: 0,
             conflicts: BTreeMap::new(),
+            process: config.process,
         };
+        if daemon.process.realtime {
+            realtime::enter()?;
+        }
         match daemon.take_host(checked).await {
             Ok(()) => Ok(daemon),
             Err(error) => {
@@ -170,17 +177,56 @@ impl Daemon {
             }
         };
         info!(signal, "stopping");
-        self.handle(Input::Shutdown);
-        self.leave_host().await;
+        if self.process.keep_on_exit {
+            self.hand_over().await;
+        } else {
+            self.handle(Input::Shutdown);
+            self.drain().await;
+            self.leave_host().await;
+        }
         info!("stopped");
         Ok(())
     }
 
+    /// Goes on until the addresses that were given away are off. A second signal
+    /// ends the wait.
+    async fn drain(&mut self) {
+        while !self.engine.is_drained() {
+            match self.wait().await {
+                Event::Command(Command::Stop(_)) => return,
+                Event::Command(Command::Reload | Command::LogStatus | Command::StepDown)
+                | Event::Deadline => {}
+                Event::Adverts => self.read_adverts(),
+                Event::Netlink(event) => self.handle_netlink(event),
+                Event::Request(request) => self.answer(request),
+            }
+            self.fire_if_due();
+        }
+    }
+
+    /// Leaves everything as it is to the next daemon: it answers until the
+    /// leases end.
+    async fn hand_over(mut self) {
+        for port in &mut self.ports {
+            port.leave();
+        }
+        self.events.close();
+        if let Err(error) = self.netlink.shutdown(STOP_PATIENCE).await {
+            error!("{}", chain(&error));
+        }
+        info!("responder, leases and addresses stay for the next daemon");
+    }
+
     async fn take_host(&mut self, checked: Checked) -> Result<(), Error> {
-        let early = self.remove_leftovers(&checked).await?;
-        for (port, link) in self.ports.iter_mut().zip(checked.links) {
-            port.open(link)?;
+        for (port, link) in self.ports.iter_mut().zip(&checked.links) {
+            port.open(link.clone())?;
             port.log_attached();
+        }
+        // Where the responder was adopted it keeps the kernel silent meanwhile.
+        let early = self.remove_leftovers(&checked.links).await?;
+        let left: Vec<_> = self.ports.iter().flat_map(Port::leases_left).collect();
+        for (group, until) in left {
+            self.handle(Input::Adopt { group, until });
         }
         self.loopback.set_up()?;
         self.place_on_loopback();
@@ -483,7 +529,9 @@ impl Daemon {
 
     fn answer(&mut self, request: control::Request) {
         let reply = match request.method.as_str() {
-            "org.vipd.Status" => report::status(&self.engine, &self.ports, &request.parameters),
+            "org.vipd.Status" => {
+                report::status(&self.engine, &self.ports, self.process, &request.parameters)
+            }
             method => Err((
                 "org.vipd.MethodNotFound".to_owned(),
                 serde_json::json!({ "method": method }),

@@ -13,6 +13,8 @@ use crate::time::{Duration, Instant};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
+    /// Whether the election has real-time priority and locked memory.
+    pub realtime: bool,
     pub groups: Vec<GroupStatus>,
     pub interfaces: Vec<InterfaceStatus>,
 }

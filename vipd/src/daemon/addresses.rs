@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{error, info};
 
-use super::{Checked, Daemon, Error, clock, loopback};
+use super::{Daemon, Error, clock, loopback};
 use crate::engine::{Effect, GroupId, Input, InterfaceId};
 use crate::io::netlink;
 
@@ -16,16 +16,18 @@ pub(super) struct Placing {
 }
 
 impl Daemon {
-    /// Addresses that a daemon left that was killed: as long as they are on the
-    /// interface, the kernel would answer for them whenever no responder is
-    /// attached. Returns what else netlink told meanwhile.
+    /// Addresses that a daemon left that was killed, unless this one goes on with
+    /// them: as long as they are on the interface, the kernel would answer for
+    /// them whenever no responder is attached. Returns what else netlink told
+    /// meanwhile.
     pub(super) async fn remove_leftovers(
         &mut self,
-        checked: &Checked,
+        links: &[netlink::LinkInfo],
     ) -> Result<Vec<netlink::Event>, Error> {
         let mut found = Vec::new();
-        for (port, link) in self.ports.iter().zip(&checked.links) {
-            let vips = port.vips_placed_by_us();
+        let now = clock::now();
+        for (port, link) in self.ports.iter().zip(links) {
+            let vips = port.vips_out_of_place(now);
             let placed = link.addresses.iter().filter(|(vip, _)| vips.contains(vip));
             let left = placed.map(|(address, prefix_len)| {
                 (link.name.clone(), link.ifindex, *address, *prefix_len)

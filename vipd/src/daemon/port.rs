@@ -21,6 +21,8 @@ pub(super) struct Member {
     vhid: u8,
     vips: Vec<Ipv4Addr>,
     placement: Placement,
+    /// When a lease ends that an earlier daemon left for this host.
+    left_until_ns: u64,
 }
 
 impl Member {
@@ -30,7 +32,14 @@ impl Member {
             vhid: config.vhid.value(),
             vips: config.vips.clone(),
             placement: config.placement,
+            left_until_ns: 0,
         }
+    }
+
+    /// The group's key in the responder's maps: one that the next daemon will
+    /// use too, whatever else is configured then.
+    fn key(&self) -> u32 {
+        u32::from(self.vhid)
     }
 }
 
@@ -114,6 +123,11 @@ impl Port {
                 reason, "what an earlier vipd left is of no use, and replaced"
             );
         }
+        for member in &mut self.members {
+            let left = adopted.groups.get(&member.key());
+            let own = left.filter(|group| group.owner_mac == mac);
+            member.left_until_ns = own.map_or(0, |group| group.lease_until_ns);
+        }
         let is_adopted = adopted != Adopted::default() && adopted.fresh_because.is_none();
         let responder = self.fill(responder, is_adopted)?;
         self.open = Some(Open {
@@ -126,10 +140,10 @@ impl Port {
 
     /// Has the responder know the groups of this interface and no others.
     fn fill(&self, mut responder: Responder, is_adopted: bool) -> Result<Responder, Error> {
-        let groups: Vec<u32> = self.members.iter().map(|member| member.id.0).collect();
+        let groups: Vec<u32> = self.members.iter().map(Member::key).collect();
         let mut filled = responder.forget_others(&groups);
         for member in &self.members {
-            filled = filled.and_then(|()| responder.set_vips(member.id.0, &member.vips));
+            filled = filled.and_then(|()| responder.set_vips(member.key(), &member.vips));
         }
         match filled {
             Ok(()) => Ok(responder),
@@ -142,6 +156,20 @@ impl Port {
                 }
                 Err(error.into())
             }
+        }
+    }
+
+    /// The groups for which an earlier daemon left a lease to this host, and until
+    /// when.
+    pub(super) fn leases_left(&self) -> impl Iterator<Item = (GroupId, Instant)> {
+        let left = |member: &Member| (member.id, Instant::from_nanos(member.left_until_ns));
+        self.members.iter().map(left)
+    }
+
+    /// Leaves the responder to the next daemon.
+    pub(super) fn leave(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.responder.leave();
         }
     }
 
@@ -285,8 +313,13 @@ impl Port {
     }
 
     /// VIPs that are on the interface only while this host is master, or never.
-    pub(super) fn vips_placed_by_us(&self) -> BTreeSet<Ipv4Addr> {
-        let placed = |member: &&Member| member.placement != Placement::None;
+    /// VIPs that must not be on the interface, now that the daemon starts.
+    pub(super) fn vips_out_of_place(&self, now: Instant) -> BTreeSet<Ipv4Addr> {
+        let placed = |member: &&Member| match member.placement {
+            Placement::Interface => member.left_until_ns <= now.as_nanos(),
+            Placement::Loopback => true,
+            Placement::None => false,
+        };
         self.members
             .iter()
             .filter(placed)
@@ -323,10 +356,11 @@ impl Port {
         lease_until_ns: u64,
         vhid: u8,
     ) -> Result<(), xdp::Error> {
+        let key = self.key(group);
         match &mut self.open {
             Some(open) => open
                 .responder
-                .set_group(group.0, owner_mac, lease_until_ns, vhid),
+                .set_group(key, owner_mac, lease_until_ns, vhid),
             None => Err(xdp::Error::NoInterface {
                 interface: self.name.clone(),
                 ifindex: 0,
@@ -335,8 +369,9 @@ impl Port {
     }
 
     pub(super) fn silence(&mut self, group: GroupId) -> Result<(), xdp::Error> {
+        let key = self.key(group);
         match &mut self.open {
-            Some(open) => open.responder.silence(group.0),
+            Some(open) => open.responder.silence(key),
             // Nothing answers where nothing is attached.
             None => Ok(()),
         }
@@ -347,8 +382,14 @@ impl Port {
         self.open
             .as_ref()?
             .responder
-            .conflict(group.0)
+            .conflict(self.key(group))
             .ok()
             .flatten()
+    }
+
+    /// The key of one of this interface's groups.
+    fn key(&self, group: GroupId) -> u32 {
+        let member = self.members.iter().find(|member| member.id == group);
+        member.map_or(0, Member::key)
     }
 }

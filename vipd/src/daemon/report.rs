@@ -6,6 +6,7 @@ use tracing::{error, info, warn};
 use super::clock;
 use super::port::Port;
 use crate::carp::Role;
+use crate::config::Process;
 use crate::engine::{Engine, Event, GroupId, GroupView};
 use crate::io::control;
 use crate::status::{self, GroupStatus, InterfaceStatus, Status};
@@ -88,7 +89,12 @@ pub(super) fn log_status(engine: &Engine) {
 }
 
 /// Answers `org.vipd.Status`, for all groups or for the one that is named.
-pub(super) fn status(engine: &Engine, ports: &[Port], parameters: &Value) -> control::Reply {
+pub(super) fn status(
+    engine: &Engine,
+    ports: &[Port],
+    process: Process,
+    parameters: &Value,
+) -> control::Reply {
     let wanted = parameters.get("group").and_then(Value::as_str);
     let now = clock::now();
     let group = |group: GroupView<'_>| {
@@ -105,6 +111,7 @@ pub(super) fn status(engine: &Engine, ports: &[Port], parameters: &Value) -> con
     }
     let status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        realtime: process.realtime,
         interfaces: ports
             .iter()
             .filter(|port| {
