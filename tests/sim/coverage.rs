@@ -23,6 +23,7 @@ impl World {
             Input::Datagram { .. } => "input datagram",
             Input::Deadline => "input deadline",
             Input::Link { .. } => "input link",
+            Input::Adopt { .. } => "input adopt",
             Input::Sent { .. } => "input sent",
             Input::Failed { .. } => "input failed",
             Input::Placed { .. } => "input placed",

@@ -110,6 +110,7 @@ impl World {
                 group,
                 purpose,
                 frame,
+                ..
             } => {
                 let lan = usize::from(interface.0);
                 self.cover_purpose(purpose);

@@ -346,9 +346,11 @@ impl Daemon {
                 interface,
                 group,
                 purpose,
+                not_after,
                 frame,
             } => {
-                self.transmit(interface, group, purpose, &frame);
+                let is_late = not_after.is_some_and(|limit| clock::now() >= limit);
+                self.transmit(interface, group, purpose, (!is_late).then_some(&frame));
             }
             Output::Lease {
                 interface,
@@ -388,7 +390,23 @@ impl Daemon {
         }
     }
 
-    fn transmit(&mut self, interface: InterfaceId, group: GroupId, purpose: Purpose, frame: &[u8]) {
+    /// Sends the frame, unless it is too late for it.
+    fn transmit(
+        &mut self,
+        interface: InterfaceId,
+        group: GroupId,
+        purpose: Purpose,
+        frame: Option<&Vec<u8>>,
+    ) {
+        let Some(frame) = frame else {
+            tracing::debug!(?purpose, "not sent: it is too late");
+            if purpose == Purpose::Advert {
+                let effect = Effect::Send;
+                self.engine
+                    .handle(Input::Failed { group, effect }, clock::now());
+            }
+            return;
+        };
         // From before the send: a lease may begin too early, never too late.
         let at = clock::now();
         let sent = self.ports[usize::from(interface.0)].send(frame);

@@ -112,6 +112,10 @@ pub enum Output {
         interface: InterfaceId,
         group: GroupId,
         purpose: Purpose,
+        /// When it is too late: a host that was stopped in the middle of its
+        /// effects must not speak as a master that it has not been since. Then
+        /// the frame counts as not sent.
+        not_after: Option<Instant>,
         frame: Vec<u8>,
     },
     /// Answer for the group with this MAC until then. `Failed` if it could not

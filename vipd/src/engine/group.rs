@@ -200,10 +200,18 @@ impl Group {
     /// Whoever wakes after its lease was not master meanwhile, and must not act
     /// as one: neither advertise, nor defend its addresses, nor bow out.
     pub(super) fn lapse_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        if self.has_lapsed(now) {
-            let outcome = self.election.lapse(Reason::LeaseExpired, now);
-            self.follow(outcome, now, out);
-        }
+        let is_overdue = |at: Instant| now >= at;
+        let place_by = self.claim.and_then(|claim| claim.place_by);
+        let reason = if self.has_lapsed(now) {
+            Reason::LeaseExpired
+        } else if place_by.is_some_and(is_overdue) {
+            self.counters.address_errors += 1;
+            Reason::AddressFault
+        } else {
+            return;
+        };
+        let outcome = self.election.lapse(reason, now);
+        self.follow(outcome, now, out);
     }
 
     pub(super) fn handle_link(
@@ -263,6 +271,8 @@ impl Group {
         match (claim.stage, self.config.placement) {
             (Stage::Advertising, Placement::Interface) => {
                 claim.stage = Stage::Placing;
+                // A master that cannot answer for that long had better be none.
+                claim.place_by = Some(now + self.config.timing.lapse());
                 self.unplace_at = None;
                 self.place(out);
             }
@@ -280,6 +290,7 @@ impl Group {
             && claim.stage == Stage::Placing
         {
             claim.stage = Stage::Waiting;
+            claim.place_by = None;
             self.advance(now, out);
         }
     }
@@ -409,6 +420,7 @@ impl Group {
         [
             self.election.poll_timeout(),
             self.claim.map(|claim| claim.lapses_at),
+            self.claim.and_then(|claim| claim.place_by),
             self.waits_until(),
             self.unplace_at,
             self.announcements.poll_timeout(),

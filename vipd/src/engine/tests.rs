@@ -270,6 +270,7 @@ impl Daemon {
                 group,
                 purpose,
                 frame,
+                ..
             } => {
                 let words = self.describe(interface, group, purpose, &frame);
                 if purpose == Purpose::Advert {

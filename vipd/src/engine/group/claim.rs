@@ -42,6 +42,8 @@ pub(super) struct Claim {
     pub(super) lease_until: Instant,
     /// When this host must admit that it is not master any more.
     pub(super) lapses_at: Instant,
+    /// When the addresses must be placed, while they are being placed.
+    pub(super) place_by: Option<Instant>,
     /// What is logged once the claim stands.
     transition: Transition,
 }
@@ -59,6 +61,7 @@ impl Group {
             stage: Stage::Advertising,
             lease_until: now,
             lapses_at: now + self.config.timing.lapse(),
+            place_by: None,
             transition,
         });
         self.advertise(out);
@@ -124,6 +127,16 @@ impl Group {
             interface: self.interface(),
             group: self.id,
         });
+    }
+
+    /// Until when what is said as a master may be said.
+    pub(super) fn speaks_until(&self) -> Option<Instant> {
+        let claim = self.claim?;
+        Some(match claim.stage {
+            // Nobody has heard of this claim, and somebody else may make one.
+            Stage::Advertising => claim.lease_until + self.config.timing.interval.period(),
+            Stage::Placing | Stage::Waiting | Stage::Answering => claim.lapses_at,
+        })
     }
 
     pub(super) fn is_answering(&self) -> bool {

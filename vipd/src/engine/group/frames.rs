@@ -32,6 +32,10 @@ impl Group {
             interface: self.interface(),
             group: self.id,
             purpose,
+            not_after: match purpose {
+                Purpose::Advert | Purpose::Announce => self.speaks_until(),
+                Purpose::BowOut | Purpose::Farewell => None,
+            },
             frame: advert.emit_frame(source, counter as u16),
         });
     }
@@ -52,6 +56,7 @@ impl Group {
                     interface: self.config.interface,
                     group: self.id,
                     purpose: Purpose::Announce,
+                    not_after: self.speaks_until(),
                     frame: frame.to_bytes().to_vec(),
                 });
             }
