@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Daemon, Host, wait_until};
+use super::{Daemon, Host, run, wait_until};
 
 /// What one group is told on the command line.
 #[derive(Clone, Debug)]
@@ -127,7 +127,9 @@ impl Vipd {
         // What was built may lie where he cannot go.
         let program = host.directory().join("vipd");
         if !program.exists() {
-            fs::copy(binary(), &program).expect("vipd can be copied");
+            // Not by this process: a child that another thread forks meanwhile
+            // would hold the file open for writing, and nobody could execute it.
+            run(Command::new("cp").arg(binary()).arg(&program));
         }
         let capabilities = capabilities.iter().map(|name| format!(",+{name}"));
         let capabilities = format!("-all{}", capabilities.collect::<String>());
@@ -182,6 +184,15 @@ impl Vipd {
         counter("groups")
             .or_else(|| counter("interfaces"))
             .unwrap_or_else(|| panic!("there is no counter {name} in {status}"))
+    }
+
+    /// Waits until the first group is master with all that follows: addresses,
+    /// lease and announcement come after the role.
+    pub fn wait_for_lease(&self, timeout: Duration) {
+        let what = format!("{} answers", self.host.name());
+        wait_until(&what, timeout, || {
+            self.status()?["groups"][0]["owner_mac"].as_str().map(drop)
+        });
     }
 
     /// Waits until the first group has this role.
