@@ -5,13 +5,14 @@ use std::fs::{self, Permissions};
 use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Daemon, Host, wait_until};
+use super::{Daemon, Host, run, wait_until};
 
 /// What one group is told on the command line.
 #[derive(Clone, Debug)]
@@ -127,7 +128,9 @@ impl Vipd {
         // What was built may lie where he cannot go.
         let program = host.directory().join("vipd");
         if !program.exists() {
-            fs::copy(binary(), &program).expect("vipd can be copied");
+            // Not by this process: a child that another thread forks meanwhile
+            // would hold the file open for writing, and nobody could execute it.
+            run(Command::new("cp").arg(binary()).arg(&program));
         }
         let capabilities = capabilities.iter().map(|name| format!(",+{name}"));
         let capabilities = format!("-all{}", capabilities.collect::<String>());
@@ -184,6 +187,15 @@ impl Vipd {
             .unwrap_or_else(|| panic!("there is no counter {name} in {status}"))
     }
 
+    /// Waits until the first group is master with all that follows: addresses,
+    /// lease and announcement come after the role.
+    pub fn wait_for_lease(&self, timeout: Duration) {
+        let what = format!("{} answers", self.host.name());
+        wait_until(&what, timeout, || {
+            self.status()?["groups"][0]["owner_mac"].as_str().map(drop)
+        });
+    }
+
     /// Waits until the first group has this role.
     pub fn wait_for_role(&self, role: &str, timeout: Duration) {
         let what = format!("{} is {role}", self.host.name());
@@ -211,21 +223,42 @@ impl DerefMut for Vipd {
 /// What `VIPD_BIN` says, or what was built with this test: it lies one
 /// directory above `deps`.
 fn binary() -> PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = env::var_os("VIPD_BIN") {
         return path.into();
     }
+    BINARY.get_or_init(find_binary).clone()
+}
+
+fn find_binary() -> PathBuf {
     let test = env::current_exe().expect("a test knows its path");
     let built = test
         .ancestors()
         .skip(1)
         .map(|directory| directory.join("vipd"))
         .find(|path| path.is_file());
-    built.unwrap_or_else(|| {
+    let built = built.unwrap_or_else(|| {
         panic!(
             "no vipd above {}: build it, or set VIPD_BIN",
             test.display()
         )
-    })
+    });
+    if let Some(source) = newer_source(&built) {
+        panic!("{source} is newer than {}: build it", built.display());
+    }
+    built
+}
+
+/// A source file that changed since a program was built. `cargo test` builds
+/// the tests anew but not the programs of other packages.
+fn newer_source(program: &Path) -> Option<String> {
+    let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
+    // `program: source source ...`, as cargo writes it for make.
+    let sources = fs::read_to_string(program.with_extension("d")).ok()?;
+    let (_, sources) = sources.split_once(": ")?;
+    let mut sources = sources.split_ascii_whitespace().map(str::to_owned);
+    let built = changed(program)?;
+    sources.find(|source| changed(Path::new(source)).is_some_and(|changed| changed > built))
 }
 
 /// How long a start may take.

@@ -176,7 +176,7 @@ fn another_host_that_claims_the_address_by_arp_is_answered_and_told_of() {
     let lab = Lab::new();
     let (n1, _n2, client) = pair(&lab);
     let first = Vipd::start(&n1, &vipd(0));
-    first.wait_for_role("master", SOON);
+    first.wait_for_lease(SOON);
     let sniffer = Sniffer::start(&client);
     let claim = ArpFrame::announce_request(client.mac(), VIP.octets()).to_bytes();
     let announced = first.counter("announcements");

@@ -156,7 +156,7 @@ fn bpftool_names_the_fields_of_every_map() {
     let lab = Lab::new();
     let (n1, _n2, client) = pair(&lab);
     let first = Vipd::start(&n1, &vipd(0));
-    first.wait_for_role("master", SOON);
+    first.wait_for_lease(SOON);
     // One who claims the VIP, so that there is a conflict to show.
     let claim = ArpFrame::announce_request(client.mac(), VIP.octets());
     send(&client, &claim.to_bytes());

@@ -53,7 +53,7 @@ fn every_field_of_the_contract_is_there_on_master_and_backup() {
     let lab = Lab::new();
     let (n1, n2, client) = pair(&lab);
     let first = Vipd::start(&n1, &vipd(1));
-    first.wait_for_role("master", SOON);
+    first.wait_for_lease(SOON);
     let second = Vipd::start(&n2, &vipd(50));
     wait_until("the first is followed", SOON, || {
         (second.group()["master"]["address"] == "10.99.0.1").then_some(())
@@ -97,7 +97,7 @@ fn a_group_can_be_asked_for_by_its_name() {
     let lab = Lab::new();
     let (n1, _n2, _client) = pair(&lab);
     let first = Vipd::start(&n1, &vipd(0));
-    first.wait_for_role("master", SOON);
+    first.wait_for_lease(SOON);
     let ask = |arguments: &[&str]| {
         let output = first.command(arguments).output().expect("vipd starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -131,7 +131,7 @@ fn a_flood_of_questions_disturbs_no_election() {
     let lab = Lab::new();
     let (n1, n2, client) = pair(&lab);
     let first = Vipd::start(&n1, &vipd(0));
-    first.wait_for_role("master", SOON);
+    first.wait_for_lease(SOON);
     let second = Vipd::start(&n2, &vipd(50));
     wait_until("the first is followed", SOON, || {
         (second.group()["master"]["address"] == "10.99.0.1").then_some(())
