@@ -104,8 +104,8 @@ pub struct Responder {
     attached: Attached,
     program_id: u32,
     maps: Maps,
-    /// What the map of VIPs holds.
-    vips: BTreeMap<u32, BTreeSet<[u8; 4]>>,
+    /// What the map of VIPs holds: each address's group.
+    vips: BTreeMap<[u8; 4], u32>,
     /// Groups that an earlier daemon left and this one has not set yet.
     inherited: BTreeSet<u32>,
     directory: PinDir,
@@ -207,17 +207,24 @@ impl Responder {
             maps.set_interface(attach.mac, attach.ifindex, interface.mode)?;
         }
 
-        let groups = maps.groups().all();
-        let mut responder = Self::new(attached, program_id, maps, directory);
-        responder.inherited = groups.keys().chain(vips.keys()).copied().collect();
-        let adopted = Adopted {
-            groups,
-            vips: vips
-                .iter()
-                .map(|(&group, vips)| (group, vips.iter().copied().map(Ipv4Addr::from).collect()))
-                .collect(),
-            fresh_because: None,
+        let mut adopted = Adopted {
+            groups: maps.groups().all(),
+            ..Adopted::default()
         };
+        for (&address, &group) in &vips {
+            adopted
+                .vips
+                .entry(group)
+                .or_default()
+                .insert(address.into());
+        }
+        let mut responder = Self::new(attached, program_id, maps, directory);
+        responder.inherited = adopted
+            .groups
+            .keys()
+            .chain(adopted.vips.keys())
+            .copied()
+            .collect();
         responder.vips = vips;
         Ok((responder, adopted))
     }
@@ -296,12 +303,12 @@ impl Responder {
         let wanted: BTreeSet<_> = vips.iter().map(Ipv4Addr::octets).collect();
         let (mut missing, mut inherited_from) = (Vec::new(), BTreeMap::new());
         for &address in &wanted {
-            match self.group_of(address) {
-                Some(other) if other == group => continue,
-                Some(other) if self.inherited.contains(&other) => {
+            match self.vips.get(&address) {
+                Some(&other) if other == group => continue,
+                Some(&other) if self.inherited.contains(&other) => {
                     inherited_from.insert(address, other);
                 }
-                Some(other) => {
+                Some(&other) => {
                     return Err(Error::Taken {
                         address: address.into(),
                         group: other,
@@ -324,15 +331,16 @@ impl Responder {
                 return Err(error);
             }
         }
-        for (address, other) in inherited_from {
-            self.vips.entry(other).or_default().remove(&address);
-        }
-        let has = self.vips.entry(group).or_default();
-        has.extend(missing);
-        let surplus: Vec<_> = has.difference(&wanted).copied().collect();
+        self.vips
+            .extend(missing.iter().map(|&address| (address, group)));
+        let has = self.vips.iter().filter(|&(_, &its)| its == group);
+        let surplus: Vec<_> = has
+            .map(|(&address, _)| address)
+            .filter(|address| !wanted.contains(address))
+            .collect();
         for address in surplus {
             self.maps.remove_vip(address)?;
-            has.remove(&address);
+            self.vips.remove(&address);
         }
         self.inherited.remove(&group);
         Ok(())
@@ -368,7 +376,6 @@ impl Responder {
         // The group first: its VIPs fall silent before they are the kernel's.
         self.maps.groups().remove(group)?;
         self.set_vips(group, &[])?;
-        self.vips.remove(&group);
         self.maps.remove_conflict(group)
     }
 
@@ -377,16 +384,11 @@ impl Responder {
     /// error told.
     pub fn forget_others(&mut self, groups: &[u32]) -> Result<(), Error> {
         let mut others: BTreeSet<_> = self.maps.groups().all().into_keys().collect();
-        others.extend(self.vips.keys());
+        others.extend(self.vips.values());
         others.extend(self.maps.conflicts()?);
         others.retain(|other| !groups.contains(other));
         let removals = others.into_iter().map(|other| self.remove_group(other));
         removals.fold(Ok(()), Result::and)
-    }
-
-    fn group_of(&self, address: [u8; 4]) -> Option<u32> {
-        let mut groups = self.vips.iter();
-        groups.find_map(|(&group, vips)| vips.contains(&address).then_some(group))
     }
 
     /// Changes the Ethernet source of the replies.
