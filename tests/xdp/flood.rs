@@ -4,13 +4,14 @@
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use vipd::io::packet_socket::FrameSocket;
 use vipd_common::arp::{self, ArpFrame, REPLY};
 
+use crate::kernel::boot_ns;
 use crate::netns::{Hosts, THEIR_MAC, THEIRS};
 
 /// What became of the requests.
@@ -47,8 +48,8 @@ impl Flood {
     /// Whether one request is answered within `patience`.
     pub(crate) fn is_answered_within(&self, patience: Duration) -> bool {
         self.ask(u32::MAX);
-        let start = Instant::now();
-        while start.elapsed() < patience {
+        let deadline_ns = boot_ns() + patience.as_nanos() as u64;
+        while boot_ns() < deadline_ns {
             if self.answered() == Some(u32::MAX) {
                 return true;
             }
@@ -66,23 +67,23 @@ impl Flood {
                 }
             }
         };
-        let mut next = Instant::now();
+        let mut next_ns = boot_ns();
         while !stop.load(Ordering::Relaxed) {
-            let now = Instant::now();
+            let now_ns = boot_ns();
             // What was missed is made up for as far as no queue overflows.
-            next = next.max(now - BURST * INTERVAL);
-            while next <= now {
+            next_ns = next_ns.max(now_ns - BURST * INTERVAL_NS);
+            while next_ns <= now_ns {
                 self.ask(is_answered.len() as u32);
                 is_answered.push(false);
-                next += INTERVAL;
+                next_ns += INTERVAL_NS;
                 note_answers(&mut is_answered);
             }
             sent.store(is_answered.len() as u32, Ordering::Relaxed);
-            thread::sleep(INTERVAL);
+            thread::sleep(Duration::from_nanos(INTERVAL_NS));
         }
         // The last answers may be on their way.
-        let end = Instant::now();
-        while is_answered.contains(&false) && end.elapsed() < Duration::from_secs(2) {
+        let deadline_ns = boot_ns() + 2_000_000_000;
+        while is_answered.contains(&false) && boot_ns() < deadline_ns {
             note_answers(&mut is_answered);
         }
         let numbers = 0..is_answered.len() as u32;
@@ -110,6 +111,6 @@ impl Flood {
 }
 
 /// 20,000 requests a second, where the machine keeps up.
-const INTERVAL: Duration = Duration::from_micros(50);
+const INTERVAL_NS: u64 = 50_000;
 /// A packet socket's buffer holds some more answers than this.
-const BURST: u32 = 100;
+const BURST: u64 = 100;

@@ -3,6 +3,7 @@
 //! It needs none of the workspace's other crates, so that it is there before
 //! anything else is installed or built.
 
+mod bench;
 mod ci;
 mod cmd;
 mod demo;
@@ -54,6 +55,12 @@ enum Task {
     Ci,
     /// Check the rules that no lint knows
     Tidy,
+    /// Measure: builds for speed and runs the benchmark of this name, as root
+    Bench {
+        /// The benchmark's name, and what is handed to it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
     /// Show a failover: with network namespaces, or simulated without root
     Demo {
         /// Handed to the demonstration
@@ -86,6 +93,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Sim { seeds, seed } => test::simulate(seeds, seed),
         Task::Ci => ci::run(&tasks()),
         Task::Tidy => tidy::run(&tasks()),
+        Task::Bench { words } => bench::run(&words),
         Task::Demo { words } => demo::run(&words),
     }
 }

@@ -12,17 +12,15 @@ mod groups;
 mod left;
 mod maps;
 mod pinned;
+mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use aya::programs::links::{FdLink, LinkError, PinnedLink};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, Xdp, XdpError, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use vipd_common::{Conflict, Counters, Group, map, mode};
+use vipd_common::{Conflict, Counters, Group, map};
 
 use bpffs::PinDir;
 pub use error::Error;
@@ -106,8 +104,8 @@ pub struct Responder {
     attached: Attached,
     program_id: u32,
     maps: Maps,
-    /// What the map of VIPs holds.
-    vips: BTreeMap<u32, BTreeSet<[u8; 4]>>,
+    /// What the map of VIPs holds: each address's group.
+    vips: BTreeMap<[u8; 4], u32>,
     /// Groups that an earlier daemon left and this one has not set yet.
     inherited: BTreeSet<u32>,
     directory: PinDir,
@@ -119,8 +117,9 @@ impl Responder {
     /// while it is attached: no request meets neither. Where what was left is of
     /// no use, it gives way to an empty responder.
     ///
-    /// When this fails, what was left answers on as it did; nothing is there
-    /// that was not before.
+    /// When this fails nothing is there that was not before, and what was left
+    /// answers on as it did; all but a responder without a usable link or in
+    /// another mode, which had to go before the attempt.
     pub fn open(attach: &Attach<'_>) -> Result<(Self, Adopted), Error> {
         check(attach)?;
         bpffs::mount_default(attach.bpffs)?;
@@ -128,7 +127,7 @@ impl Responder {
         let directory =
             PinDir::lock(&directory).map_err(|error| lock_error(attach.interface, error))?;
         match Left::look(directory.path(), attach) {
-            Left::Nothing => match load_verified(&mut EbpfLoader::new()) {
+            Left::Nothing => match program::load_verified(&mut EbpfLoader::new()) {
                 Ok(ebpf) => Self::attach_fresh(ebpf, attach, directory, None),
                 Err(error) => {
                     // It may have been made for us. The first error is the one to tell.
@@ -143,7 +142,7 @@ impl Responder {
                 because,
             } => Self::replace_maps(attached, mode, attach, directory, because),
             Left::Unusable { because } => {
-                let ebpf = load_verified(&mut EbpfLoader::new())?;
+                let ebpf = program::load_verified(&mut EbpfLoader::new())?;
                 Self::attach_fresh(ebpf, attach, directory, Some(because))
             }
         }
@@ -160,7 +159,7 @@ impl Responder {
             let mut maps = Maps::take(&mut ebpf, |map| Some(directory.path().join(map)))?;
             // The mode shows when it is attached; until then nobody else may look.
             maps.set_interface(attach.mac, attach.ifindex, 0)?;
-            let (attached, mode, link) = attach_program(program(&mut ebpf)?, attach)?;
+            let (attached, mode, link) = program::attach(&mut ebpf, attach)?;
             maps.set_interface(attach.mac, attach.ifindex, mode)?;
             let pin = |source| Error::File {
                 action: "pin the link as",
@@ -199,26 +198,33 @@ impl Responder {
             // aya takes any map that is there; this one's shape is known to be right.
             loader.map_pin_path(shape.name, directory.path().join(shape.name));
         }
-        let mut ebpf = load_verified(&mut loader)?;
+        let mut ebpf = program::load_verified(&mut loader)?;
         let mut maps = Maps::take(&mut ebpf, |_| None)?;
         let interface = maps.interface()?;
         let vips = maps.vips()?;
-        let program_id = switch(program(&mut ebpf)?, attach, &directory)?;
+        let program_id = program::switch(&mut ebpf, attach, &directory)?;
         if interface.mac != attach.mac {
             maps.set_interface(attach.mac, attach.ifindex, interface.mode)?;
         }
 
-        let groups = maps.groups().all();
-        let mut responder = Self::new(attached, program_id, maps, directory);
-        responder.inherited = groups.keys().chain(vips.keys()).copied().collect();
-        let adopted = Adopted {
-            groups,
-            vips: vips
-                .iter()
-                .map(|(&group, vips)| (group, vips.iter().copied().map(Ipv4Addr::from).collect()))
-                .collect(),
-            fresh_because: None,
+        let mut adopted = Adopted {
+            groups: maps.groups().all(),
+            ..Adopted::default()
         };
+        for (&address, &group) in &vips {
+            adopted
+                .vips
+                .entry(group)
+                .or_default()
+                .insert(address.into());
+        }
+        let mut responder = Self::new(attached, program_id, maps, directory);
+        responder.inherited = adopted
+            .groups
+            .keys()
+            .chain(adopted.vips.keys())
+            .copied()
+            .collect();
         responder.vips = vips;
         Ok((responder, adopted))
     }
@@ -232,7 +238,7 @@ impl Responder {
         directory: PinDir,
         because: String,
     ) -> Result<(Self, Adopted), Error> {
-        let mut ebpf = load_verified(&mut EbpfLoader::new())?;
+        let mut ebpf = program::load_verified(&mut EbpfLoader::new())?;
         let new_names = SHAPES.map(|shape| format!("{}{NEW}", shape.name));
         let remove_new = || {
             new_names
@@ -246,7 +252,7 @@ impl Responder {
         })
         .and_then(|mut maps| {
             maps.set_interface(attach.mac, attach.ifindex, mode)?;
-            let program_id = switch(program(&mut ebpf)?, attach, &directory)?;
+            let program_id = program::switch(&mut ebpf, attach, &directory)?;
             Ok((program_id, maps))
         });
         let (program_id, maps) = switched.inspect_err(|_| {
@@ -297,12 +303,12 @@ impl Responder {
         let wanted: BTreeSet<_> = vips.iter().map(Ipv4Addr::octets).collect();
         let (mut missing, mut inherited_from) = (Vec::new(), BTreeMap::new());
         for &address in &wanted {
-            match self.group_of(address) {
-                Some(other) if other == group => continue,
-                Some(other) if self.inherited.contains(&other) => {
+            match self.vips.get(&address) {
+                Some(&other) if other == group => continue,
+                Some(&other) if self.inherited.contains(&other) => {
                     inherited_from.insert(address, other);
                 }
-                Some(other) => {
+                Some(&other) => {
                     return Err(Error::Taken {
                         address: address.into(),
                         group: other,
@@ -325,15 +331,16 @@ impl Responder {
                 return Err(error);
             }
         }
-        for (address, other) in inherited_from {
-            self.vips.entry(other).or_default().remove(&address);
-        }
-        let has = self.vips.entry(group).or_default();
-        has.extend(missing);
-        let surplus: Vec<_> = has.difference(&wanted).copied().collect();
+        self.vips
+            .extend(missing.iter().map(|&address| (address, group)));
+        let has = self.vips.iter().filter(|&(_, &its)| its == group);
+        let surplus: Vec<_> = has
+            .map(|(&address, _)| address)
+            .filter(|address| !wanted.contains(address))
+            .collect();
         for address in surplus {
             self.maps.remove_vip(address)?;
-            has.remove(&address);
+            self.vips.remove(&address);
         }
         self.inherited.remove(&group);
         Ok(())
@@ -369,7 +376,6 @@ impl Responder {
         // The group first: its VIPs fall silent before they are the kernel's.
         self.maps.groups().remove(group)?;
         self.set_vips(group, &[])?;
-        self.vips.remove(&group);
         self.maps.remove_conflict(group)
     }
 
@@ -378,16 +384,11 @@ impl Responder {
     /// error told.
     pub fn forget_others(&mut self, groups: &[u32]) -> Result<(), Error> {
         let mut others: BTreeSet<_> = self.maps.groups().all().into_keys().collect();
-        others.extend(self.vips.keys());
+        others.extend(self.vips.values());
         others.extend(self.maps.conflicts()?);
         others.retain(|other| !groups.contains(other));
         let removals = others.into_iter().map(|other| self.remove_group(other));
         removals.fold(Ok(()), Result::and)
-    }
-
-    fn group_of(&self, address: [u8; 4]) -> Option<u32> {
-        let mut groups = self.vips.iter();
-        groups.find_map(|(&group, vips)| vips.contains(&address).then_some(group))
     }
 
     /// Changes the Ethernet source of the replies.
@@ -452,141 +453,7 @@ pub fn clean(bpffs: &Path, interface: Option<&str>) -> Result<Vec<String>, Error
 /// Loads [`OBJECT`] into the kernel, attached to nothing and pinned nowhere; its
 /// maps are made, its program is yet to be verified.
 pub fn load() -> Result<Ebpf, Error> {
-    load_with(&mut EbpfLoader::new())
-}
-
-/// The same with room for another number of VIPs.
-pub fn load_for_vips(max_vips: u32) -> Result<Ebpf, Error> {
-    load_with(EbpfLoader::new().map_max_entries(map::VIPS, max_vips))
-}
-
-fn load_with(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, Error> {
-    loader.load(OBJECT).map_err(|source| Error::Load {
-        source: Box::new(source),
-    })
-}
-
-fn load_verified(loader: &mut EbpfLoader<'_>) -> Result<Ebpf, Error> {
-    let mut ebpf = load_with(loader)?;
-    program(&mut ebpf)?.load().map_err(Error::Program)?;
-    Ok(ebpf)
-}
-
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
-    let program = ebpf
-        .program_mut(PROGRAM)
-        .ok_or(Error::Object { missing: PROGRAM })?;
-    program.try_into().map_err(Error::Program)
-}
-
-/// Replaces the program of the pinned link by this one, in one step. Returns its id.
-fn switch(program: &mut Xdp, attach: &Attach<'_>, directory: &PinDir) -> Result<u32, Error> {
-    let mut switched = || -> Result<u32, io::Error> {
-        let link = PinnedLink::from_pin(directory.path().join(LINK)).map_err(link_errno)?;
-        let link = XdpLink::try_from(FdLink::from(link)).map_err(link_errno)?;
-        let link = program
-            .attach_to_link(link)
-            .and_then(|id| program.take_link(id))
-            .map_err(errno)?;
-        let link = FdLink::try_from(link).map_err(link_errno)?;
-        Ok(link.info().map_err(link_errno)?.program_id())
-    };
-    switched().map_err(|source| Error::Replace {
-        interface: attach.interface.to_owned(),
-        source,
-    })
-}
-
-/// Why the mode is the one that is wanted.
-fn reason(attach: &Attach<'_>) -> String {
-    match (attach.mode, attach.kind) {
-        (Mode::Native, _) | (Mode::Generic, _) => "as configured".to_owned(),
-        (Mode::Auto, None) => "the driver offers it".to_owned(),
-        (Mode::Auto, Some("veth")) => {
-            "replies of a native program leave a veth only when its peer has one too".to_owned()
-        }
-        (Mode::Auto, Some(kind)) => {
-            format!("replies of a native program are not known to leave a {kind} device")
-        }
-    }
-}
-
-/// Attaches in the mode that was asked for, or in the one that works; returns
-/// also the mode as [`vipd_common::mode`] has it.
-fn attach_program(
-    program: &mut Xdp,
-    attach: &Attach<'_>,
-) -> Result<(Attached, u16, FdLink), Error> {
-    let mut reason = reason(attach);
-    let native = match (attach.mode, attach.kind) {
-        (Mode::Native, _) | (Mode::Auto, None) => {
-            Some(attach_as(program, attach.ifindex, XdpMode::Driver))
-        }
-        (Mode::Generic, _) | (Mode::Auto, Some(_)) => None,
-    };
-    let mut generic = || attach_as(program, attach.ifindex, XdpMode::Skb);
-    let (name, mode, link) = match native {
-        Some(Err(source)) if attach.mode == Mode::Auto && lacks_native(&source) => {
-            reason = format!("the driver refuses a native program: {source}");
-            ("generic", mode::NATIVE_REFUSED, generic())
-        }
-        Some(native) => ("native", mode::NATIVE, native),
-        None => ("generic", mode::GENERIC, generic()),
-    };
-    let link = link.map_err(|source| match source.raw_os_error() {
-        Some(libc::EBUSY | libc::EEXIST) => occupied(attach),
-        _ if mode == mode::NATIVE && lacks_native(&source) => Error::NoNative {
-            interface: attach.interface.to_owned(),
-            source,
-        },
-        _ => Error::Attach {
-            interface: attach.interface.to_owned(),
-            mode: name,
-            source,
-        },
-    })?;
-    Ok((Attached { mode: name, reason }, mode, link))
-}
-
-fn attach_as(program: &mut Xdp, ifindex: u32, mode: XdpMode) -> Result<FdLink, io::Error> {
-    let link = program
-        .attach_to_if_index(ifindex, mode)
-        .and_then(|id| program.take_link(id))
-        .map_err(errno)?;
-    // It is no such link where aya fell back to netlink, which cannot be pinned;
-    // Linux has had XDP links since 5.9.
-    link.try_into()
-        .map_err(|_| io::Error::from_raw_os_error(libc::EOPNOTSUPP))
-}
-
-/// The system's error in aya's, where there is one.
-fn errno(error: ProgramError) -> io::Error {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "aya's enum; most of it cannot occur here"
-    )]
-    match error {
-        ProgramError::SyscallError(error) => error.io_error,
-        ProgramError::XdpError(XdpError::NetlinkError(ref netlink)) => match netlink.raw_os_error()
-        {
-            Some(errno) => io::Error::from_raw_os_error(errno),
-            None => io::Error::other(error),
-        },
-        error => io::Error::other(error),
-    }
-}
-
-fn link_errno(error: LinkError) -> io::Error {
-    match error {
-        LinkError::SyscallError(error) => error.io_error,
-        error @ (LinkError::InvalidLink | LinkError::UnknownLinkType(_)) => io::Error::other(error),
-    }
-}
-
-/// Whether the driver said that it has no native XDP, or not for frames as long
-/// as the interface's MTU allows (ERANGE).
-fn lacks_native(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ERANGE))
+    program::load(&mut EbpfLoader::new())
 }
 
 fn check_interface(attach: &Attach<'_>) -> Result<(), Error> {

@@ -9,7 +9,8 @@ use vipd_common::{ABI, mode};
 
 use super::maps::{self, INTERFACE_SHAPE, SHAPES, Shape};
 use super::pinned::Pinned;
-use super::{Attach, Attached, LINK, Mode, NEW, reason};
+use super::program::reason;
+use super::{Attach, Attached, LINK, Mode, NEW};
 
 pub(super) enum Left {
     Nothing,

@@ -99,14 +99,12 @@ impl Maps {
         })
     }
 
-    /// The addresses in the map, by their groups.
-    pub(super) fn vips(&self) -> Result<BTreeMap<u32, BTreeSet<[u8; 4]>>, Error> {
-        let mut vips: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for entry in self.vips.iter() {
-            let (key, vip) = entry.map_err(in_map("read", map::VIPS))?;
-            vips.entry(vip.group).or_default().insert(key.address);
-        }
-        Ok(vips)
+    /// The addresses in the map, each with its group.
+    pub(super) fn vips(&self) -> Result<BTreeMap<[u8; 4], u32>, Error> {
+        let vips = self.vips.iter();
+        let vips = vips.map(|entry| entry.map(|(key, vip)| (key.address, vip.group)));
+        vips.collect::<Result<_, _>>()
+            .map_err(in_map("read", map::VIPS))
     }
 
     /// Where the address belongs to another group it changes over.
