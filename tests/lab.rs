@@ -24,6 +24,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 mod daemon;
 mod host;
+mod keepalived;
 mod prober;
 mod ucarp;
 mod vipd;
@@ -31,6 +32,7 @@ mod wait;
 
 pub use daemon::Daemon;
 pub use host::Host;
+pub use keepalived::{Keepalived, KeepalivedOptions};
 pub use prober::{Answer, Mac, Prober, Record};
 pub use ucarp::{Ucarp, UcarpOptions};
 pub use vipd::Vipd;

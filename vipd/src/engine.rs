@@ -239,7 +239,13 @@ impl Engine {
     /// `Input::Shutdown` nothing follows from anything any more.
     pub fn handle(&mut self, input: Input<'_>, now: Instant) {
         // That the kernel could not be silenced must still hold back the bow-out.
-        let map_failed = matches!(input, Input::Failed { effect: Effect::Map, .. });
+        let map_failed = matches!(
+            input,
+            Input::Failed {
+                effect: Effect::Map,
+                ..
+            }
+        );
         if self.has_ended && !map_failed {
             return;
         }

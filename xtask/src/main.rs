@@ -3,6 +3,7 @@
 //! It needs none of the workspace's other crates, so that it is there before
 //! anything else is installed or built.
 
+mod bench;
 mod ci;
 mod cmd;
 mod demo;
@@ -60,6 +61,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Measure vipd beside its peers: `failover` or `scale`, with --help for more
+    Bench {
+        /// Which benchmark, and what is handed to it
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        words: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -87,6 +94,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ci => ci::run(&tasks()),
         Task::Tidy => tidy::run(&tasks()),
         Task::Demo { words } => demo::run(&words),
+        Task::Bench { words } => bench::run(&words),
     }
 }
 
