@@ -21,7 +21,7 @@ mod probe;
 mod report;
 mod world;
 
-use contender::Contender;
+use contender::{Contender, Fast};
 use report::Cell;
 use world::{Scenario, World};
 
@@ -30,6 +30,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         "--rounds",
         "--only",
         "--scenario",
+        "--fast-ratio",
         "--late-ms",
         "--json",
         "--svg",
@@ -42,6 +43,9 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         rounds: options.number("--rounds", 10)?,
         contenders: options.choice("--only", &Contender::ALL, Contender::name)?,
         scenarios: options.choice("--scenario", &Scenario::ALL, Scenario::name)?,
+        fast: Fast {
+            deadratio: options.number("--fast-ratio", FAST_RATIO)?,
+        },
         late_ms: options.number("--late-ms", 60.0)?,
     };
     let interrupt = Interrupt::on_signals()?;
@@ -86,6 +90,7 @@ struct Plan {
     rounds: u32,
     contenders: Vec<Contender>,
     scenarios: Vec<Scenario>,
+    fast: Fast,
     /// A round in which the probe was later than this does not count.
     late_ms: f64,
 }
@@ -119,8 +124,8 @@ impl Plan {
         scenario: Scenario,
         interrupt: &Interrupt,
     ) -> Result<Cell> {
-        let mut cell = Cell::new(contender, scenario);
-        let mut world = World::new(contender, interrupt)?;
+        let mut cell = Cell::new(contender, contender.settings(self.fast), scenario);
+        let mut world = World::new(contender, self.fast, interrupt)?;
         world.reset()?;
         let deadline = lab::now() + expected(contender, scenario) * self.rounds * 3 + STARTING * 3;
         let mut number = 0_u32;
@@ -165,7 +170,7 @@ impl Plan {
 
 /// How long a round takes.
 fn expected(contender: Contender, scenario: Scenario) -> Duration {
-    let quiet = Duration::from_secs(1) + contender.interval() / 2 + world::WATCHED;
+    let quiet = Duration::from_millis(600) + contender.interval() * 2 + world::WATCHED;
     let there_and_back = contender.takeover() * 2 + world::WATCHED;
     match scenario {
         Scenario::None => quiet,
@@ -180,6 +185,10 @@ fn clock(time: Duration) -> String {
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
 
+/// The least with which vipd's fastest setting does not change roles by itself
+/// on a machine that others use, too.
+const FAST_RATIO: u8 = 5;
+
 /// Until a new lab has a master.
 const STARTING: Duration = Duration::from_secs(5);
 
@@ -192,6 +201,7 @@ the client on a bridge of network namespaces, one lab at a time.
   --rounds N          rounds of each cell (10)
   --only NAME,...     of vipd, ucarp, keepalived, vipd-fast, ucarp-fast, keepalived-fast (all)
   --scenario NAME,... of none, term, kill, stop, carrier, silent (all)
+  --fast-ratio N      deadratio of vipd-fast (5)
   --late-ms MS        rounds whose own probe was later than this are repeated (60)
   --json FILE         every round, for programs
   --svg FILE          a chart

@@ -45,14 +45,14 @@ impl Contender {
     }
 
     /// How it is told to run, on the preferred node and on the other.
-    pub(crate) const fn settings(self) -> &'static str {
+    pub(crate) fn settings(self, fast: Fast) -> String {
         match self {
-            Self::Vipd => "vipd run -b 1 -k 0|50 -P",
-            VipdFast => "vipd run -b 0 -k 0|1 -P",
-            Self::Ucarp => "ucarp -b 1 -k 0|50 -r 3 -P -z",
-            UcarpFast => "ucarp -b 1 -k 0|1 -r 1 -P -z",
-            KeepalivedSlow => "keepalived VRRPv3, advert_int 1, priority 200|100",
-            KeepalivedFast => "keepalived VRRPv3, advert_int 0.01, priority 200|100",
+            Self::Vipd => "vipd run -b 1 -k 0|50 -P".to_owned(),
+            VipdFast => format!("vipd run -b 0 -k 1|2 -r {} -P", fast.deadratio),
+            Self::Ucarp => "ucarp -b 1 -k 0|50 -r 3 -P -z".to_owned(),
+            UcarpFast => "ucarp -b 1 -k 0|1 -r 1 -P -z".to_owned(),
+            KeepalivedSlow => "keepalived VRRPv3, advert_int 1, priority 200|100".to_owned(),
+            KeepalivedFast => "keepalived VRRPv3, advert_int 0.01, priority 200|100".to_owned(),
         }
     }
 
@@ -75,22 +75,24 @@ impl Contender {
     }
 
     /// Starts it on a node; `passfile` is for vipd.
-    pub(crate) fn start(self, host: &Host, node: Node, passfile: &Path) -> Running {
+    pub(crate) fn start(self, host: &Host, node: Node, passfile: &Path, fast: Fast) -> Running {
         let second = node == Node::Second;
         match self {
             Self::Vipd | VipdFast => {
-                let (advbase, skew) = match self == VipdFast {
-                    true => ("0", "1"),
-                    false => ("1", "50"),
+                // With advbase 0, skews 0 and 1 are the same interval.
+                let (advbase, skews, deadratio) = if self == VipdFast {
+                    ("0", ["1", "2"], fast.deadratio)
+                } else {
+                    ("1", ["0", "50"], 3)
                 };
-                let vip = VIP.to_string();
+                let (vip, deadratio) = (VIP.to_string(), deadratio.to_string());
                 let passfile = passfile.to_string_lossy();
-                let skew = if second { skew } else { "0" };
+                let skew = skews[usize::from(second)];
                 Running::Vipd(Vipd::spawn(
                     host,
                     &[
                         "run", "-i", "eth0", "-v", "10", "-a", &vip, "-o", &passfile, "-b",
-                        advbase, "-k", skew, "-P",
+                        advbase, "-k", skew, "-r", &deadratio, "-P",
                     ],
                 ))
             }
@@ -116,6 +118,14 @@ impl Contender {
             )),
         }
     }
+}
+
+/// How fast vipd is when it is fast.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fast {
+    /// The more, the longer a stall of the machine may last: the lease is a
+    /// 256th of a second times this.
+    pub(crate) deadratio: u8,
 }
 
 /// The nodes: the first is preferred.

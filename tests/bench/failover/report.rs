@@ -11,6 +11,8 @@ use super::world::{Round, Scenario, WATCHED};
 /// The rounds of one contender in one scenario.
 pub(crate) struct Cell {
     pub(crate) contender: Contender,
+    /// How it was told to run.
+    pub(crate) settings: String,
     pub(crate) scenario: Scenario,
     pub(crate) rounds: Vec<Round>,
     /// Rounds that do not count: the probe itself was late.
@@ -20,9 +22,10 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    pub(crate) fn new(contender: Contender, scenario: Scenario) -> Self {
+    pub(crate) fn new(contender: Contender, settings: String, scenario: Scenario) -> Self {
         Self {
             contender,
+            settings,
             scenario,
             rounds: Vec::new(),
             late: 0,
@@ -49,7 +52,7 @@ impl Cell {
         };
         json!({
             "daemon": self.contender.name(),
-            "settings": self.contender.settings(),
+            "settings": self.settings,
             "scenario": self.scenario.name(),
             "excluded_probe_late": self.late,
             "excluded_not_settled": self.unsettled,
@@ -108,7 +111,7 @@ pub(crate) fn tables(cells: &[Cell]) -> String {
     text += &table(cells, Cell::returns, |cell| cell.scenario != Scenario::None);
     let mut settings: Vec<_> = cells
         .iter()
-        .map(|cell| (cell.contender.name(), cell.contender.settings()))
+        .map(|cell| (cell.contender.name(), &cell.settings))
         .collect();
     settings.dedup();
     text += "\n";

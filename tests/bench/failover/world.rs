@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use rustix::process::Signal;
 use vipd_tests::lab::{Host, Lab};
 
-use super::contender::{Contender, Node, Running, VIP, signal_all};
+use super::contender::{Contender, Fast, Node, Running, VIP, signal_all};
 use super::measure::{Change, Phase};
 use super::probe::{Probe, Record, Vantage};
 use crate::machine::Interrupt;
@@ -73,6 +73,9 @@ impl Round {
 /// A lab with two nodes that run the same.
 pub(crate) struct World {
     contender: Contender,
+    fast: Fast,
+    /// Nothing is known yet of how this lab behaves.
+    is_new: bool,
     interrupt: Interrupt,
     // Before the lab: their processes end first.
     daemons: [Option<Running>; 2],
@@ -84,7 +87,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(contender: Contender, interrupt: &Interrupt) -> Result<Self> {
+    pub(crate) fn new(contender: Contender, fast: Fast, interrupt: &Interrupt) -> Result<Self> {
         let lab = Lab::new();
         let nodes = [
             lab.host("n1", "10.99.0.1/24"),
@@ -100,6 +103,8 @@ impl World {
         std::fs::write(&passfile, "secret\n").context("cannot write the password file")?;
         Ok(Self {
             contender,
+            fast,
+            is_new: true,
             interrupt: interrupt.clone(),
             daemons: [const { None }; 2],
             switch: Switch::open(&lab)?,
@@ -125,6 +130,7 @@ impl World {
         self.nodes[0].wait_for_carrier();
         self.start(Node::First);
         self.start(Node::Second);
+        self.is_new = true;
         Ok(())
     }
 
@@ -133,11 +139,16 @@ impl World {
     /// it comes.
     pub(crate) fn round(&mut self, scenario: Scenario, share: f64) -> Result<Option<Round>> {
         let probe = Probe::start(&self.vantage);
-        if !self.owned_alone_by(&probe, FIRST, SETTLED, PATIENCE)? {
+        // ucarp hears its peer up to a second late, and at the start takes over
+        // for so long.
+        let intervals = if self.is_new { 3.0 } else { 1.5 };
+        let settled = SETTLED + self.contender.interval().mul_f64(intervals);
+        if !self.owned_alone_by(&probe, FIRST, settled, PATIENCE)? {
             return Ok(None);
         }
+        self.is_new = false;
         self.interrupt
-            .sleep(SETTLED + self.contender.interval().mul_f64(share))?;
+            .sleep(self.contender.interval().mul_f64(share))?;
 
         let fault_at = self.strike(scenario, &probe)?;
         let is_taken = || probe.since_answer(SECOND).is_some_and(|ago| ago < MOMENT);
@@ -195,10 +206,11 @@ impl World {
             Node::First => FIRST,
             Node::Second => SECOND,
         };
-        self.daemons[index] = Some(
-            self.contender
-                .start(&self.nodes[index], node, &self.passfile),
-        );
+        self.daemons[index] =
+            Some(
+                self.contender
+                    .start(&self.nodes[index], node, &self.passfile, self.fast),
+            );
     }
 
     /// The fault; returns when it came.
