@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
 
     let mut rows = Vec::new();
     for (contender, count) in cells {
-        eprintln!("{} with {count} groups", contender.name());
+        eprintln!("{}, groups: {count}", contender.name());
         rows.extend(measure(contender, count, watched, &interrupt)?);
         if let Some(path) = options.text("--json") {
             let rows: Vec<_> = rows.iter().map(Row::json).collect();
@@ -193,7 +194,13 @@ fn measure(
         contender.start(&nodes[0], count, false)?,
         contender.start(&nodes[1], count, true)?,
     ];
-    let held = |host: &Host| host.addresses().len() - 1;
+    let vips: Vec<IpAddr> = (1..=count)
+        .map(|number| daemon::vip(number).into())
+        .collect();
+    let held = |host: &Host| {
+        let addresses = host.addresses();
+        addresses.iter().filter(|one| vips.contains(one)).count()
+    };
     let settled = interrupt.wait_until(STARTING, || {
         held(&nodes[0]) == usize::from(count) && held(&nodes[1]) == 0
     })?;

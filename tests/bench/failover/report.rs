@@ -153,7 +153,14 @@ fn table(
             of(|phase| phase.dual as f64),
             of(|phase| phase.wrong as f64),
             of(|phase| phase.announcements as f64),
-            of(|phase| phase.client_on_old),
+            match cell.scenario {
+                Scenario::None => "-".to_owned(),
+                Scenario::Term
+                | Scenario::Kill
+                | Scenario::Stop
+                | Scenario::Carrier
+                | Scenario::Silent => of(|phase| phase.client_on_old),
+            },
             format!(
                 "{} / {}",
                 count(|phase| phase.blackholed_at_end),
