@@ -24,6 +24,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 mod daemon;
 mod host;
+mod keepalived;
 mod prober;
 mod sniffer;
 mod ucarp;
@@ -32,6 +33,7 @@ mod wait;
 
 pub use daemon::Daemon;
 pub use host::Host;
+pub use keepalived::{Keepalived, KeepalivedOptions};
 pub use prober::{Answer, Mac, Prober, Record};
 pub use sniffer::{Frame, Sniffer};
 pub use ucarp::{Ucarp, UcarpOptions};

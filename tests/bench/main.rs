@@ -1,15 +1,36 @@
-//! Benchmarks, one module each: `vipd-bench NAME [ARGUMENTS]`. They need root.
+//! `vipd-bench NAME [OPTIONS]`: vipd measured beside its peers, in network
+//! namespaces of this machine. Its figures compare with one another, not with
+//! those of other machines.
 
+use std::env;
+use std::process::ExitCode;
+
+mod failover;
+mod machine;
+mod options;
 mod responder;
+mod scale;
 
-use anyhow::{Result, bail};
-
-fn main() -> Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let name = arguments.next().unwrap_or_default();
-    let arguments: Vec<String> = arguments.collect();
-    match name.as_str() {
-        "responder" => responder::run(&arguments),
-        _ => bail!("there is no benchmark {name:?}: try responder"),
+fn main() -> ExitCode {
+    let mut words = env::args().skip(1);
+    let name = words.next().unwrap_or_default();
+    let words: Vec<String> = words.collect();
+    let ended = match name.as_str() {
+        "failover" => failover::run(&words),
+        "responder" => responder::run(&words),
+        "scale" => scale::run(&words),
+        // A part of `scale`: one vipd with many groups.
+        "daemon" => scale::daemon::run(&words),
+        _ => {
+            eprintln!("usage: vipd-bench failover|responder|scale [--help]");
+            return ExitCode::from(2);
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -55,7 +55,7 @@ enum Task {
     Ci,
     /// Check the rules that no lint knows
     Tidy,
-    /// Measure: builds for speed and runs the benchmark of this name, as root
+    /// Measure: `failover`, `responder` or `scale`, with --help for more
     Bench {
         /// The benchmark's name, and what is handed to it
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]

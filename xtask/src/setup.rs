@@ -1,8 +1,8 @@
 //! `cargo xtask setup`: installs what is missing, says what and why before it
 //! does, and does nothing when nothing is missing.
 //!
-//! Never removes a package and starts no service: none of these packages brings
-//! one. On systems other than Debian and its children it says what to install.
+//! Never removes a package and starts no service: the one that a package brings,
+//! keepalived's, does not start without a configuration, and nobody writes one. On systems other than Debian and its children it says what to install.
 
 mod apt;
 
@@ -22,6 +22,7 @@ pub(crate) enum Group {
     Build,
     Demo,
     Test,
+    Bench,
     Ci,
 }
 
@@ -36,6 +37,9 @@ pub(crate) struct Options {
     /// What `cargo xtask test` needs
     #[arg(long)]
     test: bool,
+    /// What `cargo xtask bench` needs
+    #[arg(long)]
+    bench: bool,
     /// What `cargo xtask ci` needs
     #[arg(long)]
     ci: bool,
@@ -48,6 +52,7 @@ impl Options {
             (self.build, Group::Build),
             (self.demo, Group::Demo),
             (self.test, Group::Test),
+            (self.bench, Group::Bench),
             (self.ci, Group::Ci),
         ];
         let groups: Vec<_> = asked
@@ -248,32 +253,38 @@ fn names(groups: &[Group]) -> String {
         Group::Build => "build",
         Group::Demo => "demo",
         Group::Test => "test",
+        Group::Bench => "bench",
         Group::Ci => "ci",
     };
     groups.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-use Group::{Build, Ci, Demo, Test};
+use Group::{Bench, Build, Ci, Demo, Test};
 
-const PACKAGES: [Package; 13] = [
-    package("gcc", "cc", "links Rust programs", &[Build, Test, Ci, Demo]),
+const PACKAGES: [Package; 14] = [
+    package(
+        "gcc",
+        "cc",
+        "links Rust programs",
+        &[Build, Test, Bench, Ci, Demo],
+    ),
     package(
         "libc6-dev",
         "cc",
         "links Rust programs",
-        &[Build, Test, Ci, Demo],
+        &[Build, Test, Bench, Ci, Demo],
     ),
     package(
         "iproute2",
         "ip",
         "makes network namespaces and links",
-        &[Demo, Test],
+        &[Demo, Test, Bench],
     ),
     package(
         "util-linux",
         "nsenter",
         "enters network namespaces",
-        &[Demo, Test],
+        &[Demo, Test, Bench],
     ),
     package(
         "bpftool",
@@ -285,7 +296,13 @@ const PACKAGES: [Package; 13] = [
         "ucarp",
         "ucarp",
         "the peer to agree with, and to compare with",
-        &[Demo, Test],
+        &[Demo, Test, Bench],
+    ),
+    package(
+        "keepalived",
+        "keepalived",
+        "the VRRP daemon to compare with",
+        &[Bench],
     ),
     package(
         "iputils-arping",
