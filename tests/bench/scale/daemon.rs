@@ -60,6 +60,7 @@ fn config(groups: u8, advskew: u8) -> Result<Config> {
             groups: (1..=groups).map(group).collect::<Result<_>>()?,
         },
         xdp_modes: vec![xdp::Mode::Auto],
+        process: Default::default(),
     })
 }
 
