@@ -482,14 +482,11 @@ fn clean_removes_what_a_crashed_daemon_left_and_nothing_else() {
     fs::create_dir(&foreign).unwrap();
     make_map(&foreign.join("odd"), "array", "4", "4", "1");
 
-    assert_eq!(
-        xdp::clean(hosts.bpffs.path(), Some("eth7")).unwrap(),
-        [""; 0]
-    );
-    assert_eq!(xdp::clean(hosts.bpffs.path(), None).unwrap(), [OURS]);
+    assert_eq!(clean(hosts.bpffs.path(), Some("eth7")).unwrap(), [""; 0]);
+    assert_eq!(clean(hosts.bpffs.path(), None).unwrap(), [OURS]);
     assert_eq!(hosts.bpffs.entries(), [foreign]);
     assert_eq!(hosts.program(), None);
-    assert_eq!(xdp::clean(hosts.bpffs.path(), None).unwrap(), [""; 0]);
+    assert_eq!(clean(hosts.bpffs.path(), None).unwrap(), [""; 0]);
 }
 
 #[test]
@@ -497,7 +494,7 @@ fn clean_leaves_a_running_daemon_alone_and_names_it() {
     let hosts = Hosts::new();
     let (responder, _) = open(&hosts, &attach(&hosts)).unwrap();
     for interface in [Some(OURS), None] {
-        let error = xdp::clean(hosts.bpffs.path(), interface).unwrap_err();
+        let error = clean(hosts.bpffs.path(), interface).unwrap_err();
         assert!(
             matches!(error, Error::InUse { pid: Some(pid), .. } if pid == std::process::id()),
             "{error}"
@@ -505,9 +502,16 @@ fn clean_leaves_a_running_daemon_alone_and_names_it() {
     }
     assert_eq!(hosts.program(), Some(responder.program_id()));
     responder.leave();
-    assert_eq!(xdp::clean(hosts.bpffs.path(), Some(OURS)).unwrap(), [OURS]);
+    assert_eq!(clean(hosts.bpffs.path(), Some(OURS)).unwrap(), [OURS]);
     assert_eq!(hosts.program(), None);
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
 const HOUR_NS: u64 = 3_600 * SECOND_NS;
+
+fn clean(bpffs: &Path, interface: Option<&str>) -> Result<Vec<String>, xdp::Error> {
+    let leftovers = xdp::Leftovers::lock(bpffs, interface)?;
+    let interfaces = leftovers.interfaces().map(str::to_owned).collect();
+    leftovers.remove()?;
+    Ok(interfaces)
+}

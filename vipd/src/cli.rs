@@ -88,6 +88,12 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Remove what a crashed daemon left: responder, addresses, settings
+    Clean {
+        /// Only on this interface
+        #[arg(value_name = "IF")]
+        interface: Option<String>,
+    },
 }
 
 /// UCARP's letters and long names.
@@ -168,15 +174,12 @@ pub fn run(cli: Cli) -> Exit {
     match cli.verb {
         Verb::Run(args) => run_daemon(&args, &cli.common),
         Verb::Status { group, json } => show_status(&cli.common, group.as_deref(), json),
+        Verb::Clean { interface } => clean(&cli.common, interface.as_deref()),
     }
 }
 
 fn run_daemon(args: &RunArgs, common: &Common) -> Exit {
-    let paths = Paths {
-        socket: common.socket.clone(),
-        bpffs: common.bpffs.clone(),
-        state_dir: common.state_dir.clone(),
-    };
+    let paths = common.paths();
     let config = match Config::from_flags(&args.to_flags()) {
         Ok(config) => config,
         Err(error) => return complain(&error, Exit::Usage),
@@ -209,6 +212,21 @@ fn run_daemon(args: &RunArgs, common: &Common) -> Exit {
             tracing::error!("{}", daemon::chain(&error));
             Exit::Failed
         }
+    }
+}
+
+fn clean(common: &Common, interface: Option<&str>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&error, Exit::Failed),
+    };
+    match runtime.block_on(daemon::clean::clean(&common.paths(), interface)) {
+        Ok(done) if done.is_empty() => say("there is nothing to clean\n"),
+        Ok(done) => say(&(done.join("\n") + "\n")),
+        Err(error) => complain(&error, Exit::Failed),
     }
 }
 
@@ -247,6 +265,11 @@ fn show_status(common: &Common, group: Option<&str>, json: bool) -> Exit {
             Err(error) => return complain(&error, Exit::Failed),
         }
     };
+    say(&text)
+}
+
+/// Writes to standard output.
+fn say(text: &str) -> Exit {
     // Whoever reads may have left: `vipd status | head -1`.
     match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
         Ok(()) => Exit::Fine,
@@ -258,6 +281,16 @@ fn show_status(common: &Common, group: Option<&str>, json: bool) -> Exit {
 fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
     eprintln!("vipd: {}", daemon::chain(error));
     exit
+}
+
+impl Common {
+    fn paths(&self) -> Paths {
+        Paths {
+            socket: self.socket.clone(),
+            bpffs: self.bpffs.clone(),
+            state_dir: self.state_dir.clone(),
+        }
+    }
 }
 
 impl RunArgs {

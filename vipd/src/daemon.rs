@@ -22,8 +22,9 @@ use crate::io::{control, netlink, packet_socket, realtime, sysctl, xdp};
 use crate::time::Instant;
 
 mod addresses;
+pub mod clean;
 mod clock;
-mod loopback;
+mod ledger;
 mod port;
 pub mod preflight;
 mod report;
@@ -88,7 +89,7 @@ pub struct Daemon {
     _control: control::Control,
     requests: mpsc::Receiver<control::Request>,
     signals: Signals,
-    loopback: loopback::Loopback,
+    ledger: ledger::Ledger,
     /// Addresses that are being put on an interface.
     placing: BTreeMap<GroupId, Placing>,
     next_token: u64,
@@ -108,7 +109,7 @@ impl Daemon {
             .iter()
             .map(String::as_str)
             .collect();
-        watched.push(loopback::DEVICE);
+        watched.push(ledger::DEVICE);
         let (netlink, events) = netlink::Netlink::spawn(&watched)?;
 
         let ports = (0..)
@@ -124,7 +125,7 @@ impl Daemon {
                 Port::new(id, name.clone(), *mode, paths.bpffs.clone(), members)
             })
             .collect();
-        let loopback = loopback::Loopback::new(&config.engine, &paths.state_dir);
+        let ledger = ledger::Ledger::new(&config.engine, &paths.state_dir);
 
         let mut daemon = Self {
             engine: Engine::new(config.engine, clock::seed()),
@@ -134,7 +135,7 @@ impl Daemon {
             _control: control,
             requests,
             signals,
-            loopback,
+            ledger,
             placing: BTreeMap::new(),
             next_token: 0,
             conflicts: BTreeMap::new(),
@@ -228,7 +229,7 @@ impl Daemon {
         for (group, until) in left {
             self.handle(Input::Adopt { group, until });
         }
-        self.loopback.set_up()?;
+        self.ledger.set_up()?;
         self.place_on_loopback();
         for event in early {
             self.handle_netlink(event);
@@ -238,10 +239,10 @@ impl Daemon {
 
     /// Gives back what [`Self::take_host`] took. Every step is tried.
     async fn leave_host(mut self) {
-        for address in self.loopback.addresses().collect::<Vec<_>>() {
+        for address in self.ledger.addresses().collect::<Vec<_>>() {
             let token = self.token();
             self.netlink
-                .remove_address(token, self.loopback.ifindex(), address, 32);
+                .remove_address(token, self.ledger.ifindex(), address, 32);
         }
         self.events.close();
         if let Err(error) = self.netlink.shutdown(STOP_PATIENCE).await {
@@ -250,7 +251,7 @@ impl Daemon {
         for port in &mut self.ports {
             port.close();
         }
-        self.loopback.restore();
+        self.ledger.restore();
     }
 
     /// The next thing that happens. Signals come first, adverts before timers.
@@ -454,8 +455,8 @@ impl Daemon {
     fn handle_netlink(&mut self, event: netlink::Event) {
         match event {
             netlink::Event::Done { token, result } => self.handle_done(token, result),
-            netlink::Event::Link(link) if link.name == loopback::DEVICE => {
-                self.loopback.set_ifindex(link.ifindex);
+            netlink::Event::Link(link) if link.name == ledger::DEVICE => {
+                self.ledger.set_ifindex(link.ifindex);
             }
             netlink::Event::Link(link) => {
                 if let Some(index) = self.ports.iter().position(|port| port.name() == link.name) {
@@ -481,9 +482,9 @@ impl Daemon {
                 self.update_addresses(ifindex, |port| port.add_address(address));
             }
             netlink::Event::AddressRemoved { ifindex, address }
-                if ifindex == self.loopback.ifindex() =>
+                if ifindex == self.ledger.ifindex() =>
             {
-                if self.loopback.addresses().any(|vip| vip == address) {
+                if self.ledger.addresses().any(|vip| vip == address) {
                     warn!(%address, "somebody removed the address from lo; putting it back");
                     let token = self.token();
                     self.netlink.add_address(token, ifindex, address, 32);
@@ -522,7 +523,7 @@ impl Daemon {
             let opened = port.open_again();
             // An interface that is made anew has the settings of any other.
             let opened = opened.and_then(|is_there| match is_there {
-                true => self.loopback.set_up_on(port.name()).map(|()| true),
+                true => self.ledger.set_up_on(port.name()).map(|()| true),
                 false => Ok(false),
             });
             match opened {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{error, info};
 
-use super::{Daemon, Error, clock, loopback};
+use super::{Daemon, Error, clock, ledger};
 use crate::engine::{Effect, GroupId, Input, InterfaceId};
 use crate::io::netlink;
 
@@ -34,9 +34,9 @@ impl Daemon {
             });
             found.extend(left);
         }
-        let device = || loopback::DEVICE.to_owned();
-        for address in self.loopback.leftovers()? {
-            found.push((device(), self.loopback.ifindex(), address, 32));
+        let device = || ledger::DEVICE.to_owned();
+        for address in self.ledger.left_on_loopback()? {
+            found.push((device(), self.ledger.ifindex(), address, 32));
         }
         let mut left = BTreeMap::new();
         for (interface, ifindex, address, prefix_len) in found {
@@ -130,10 +130,10 @@ impl Daemon {
     }
 
     pub(super) fn place_on_loopback(&mut self) {
-        for address in self.loopback.addresses().collect::<Vec<_>>() {
+        for address in self.ledger.addresses().collect::<Vec<_>>() {
             let token = self.token();
             self.netlink
-                .add_address(token, self.loopback.ifindex(), address, 32);
+                .add_address(token, self.ledger.ifindex(), address, 32);
         }
     }
 

@@ -420,9 +420,30 @@ impl Responder {
     }
 }
 
-/// Removes what crashed daemons left, on one interface or on all, and tells on
-/// which there was something. While a daemon runs on one of them nothing is removed.
-pub fn clean(bpffs: &Path, interface: Option<&str>) -> Result<Vec<String>, Error> {
+/// Responders that crashed daemons left, none of which a daemon holds.
+pub struct Leftovers(Vec<(String, PinDir)>);
+
+impl Leftovers {
+    /// Those on one interface, or on all. Fails if a daemon runs on one of them:
+    /// then nothing is to be removed.
+    pub fn lock(bpffs: &Path, interface: Option<&str>) -> Result<Self, Error> {
+        lock_leftovers(bpffs, interface).map(Self)
+    }
+
+    /// The interfaces they are on.
+    pub fn interfaces(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(interface, _)| interface.as_str())
+    }
+
+    /// Takes them off.
+    pub fn remove(self) -> Result<(), Error> {
+        self.0
+            .into_iter()
+            .try_for_each(|(_, directory)| directory.remove())
+    }
+}
+
+fn lock_leftovers(bpffs: &Path, interface: Option<&str>) -> Result<Vec<(String, PinDir)>, Error> {
     let leftovers = match interface {
         Some(interface) => {
             let directory = bpffs::directory(bpffs, interface)?;
@@ -442,12 +463,7 @@ pub fn clean(bpffs: &Path, interface: Option<&str>) -> Result<Vec<String>, Error
         let directory = PinDir::lock(&directory).map_err(|error| lock_error(&interface, error))?;
         locked.push((interface, directory));
     }
-    let mut cleaned = Vec::new();
-    for (interface, directory) in locked {
-        directory.remove()?;
-        cleaned.push(interface);
-    }
-    Ok(cleaned)
+    Ok(locked)
 }
 
 /// Loads [`OBJECT`] into the kernel, attached to nothing and pinned nowhere; its

@@ -1,0 +1,263 @@
+//! What vipd changes on the host besides the responder, and keeps account of on
+//! disk, so that it can be undone after a crash too.
+//!
+//! Addresses are put on the interface while this host is master, or on `lo` from
+//! start to stop. The latter asks something of the interface: the kernel must
+//! neither answer for them there (`arp_ignore`) nor ask in their name
+//! (`arp_announce`), whether the responder is attached or not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use tracing::{error, warn};
+
+use super::{Error, chain};
+use crate::engine::{self, InterfaceId, Placement};
+use crate::io::sysctl;
+
+pub(super) const DEVICE: &str = "lo";
+
+/// Answer only for addresses of the interface itself, and never tell one that
+/// is not (Linux `Documentation/networking/ip-sysctl.rst`).
+const SETTINGS: [(&str, &str); 2] = [("arp_ignore", "1"), ("arp_announce", "2")];
+
+/// What stands before an address on disk.
+const ON_LOOPBACK: &str = "lo";
+const ON_INTERFACE: &str = "interface";
+
+/// What the name of an interface's file begins with.
+const PREFIX: &str = "changes-";
+
+pub(super) struct Ledger {
+    /// Index of `lo`: 1 in every network namespace, told by netlink anyway.
+    ifindex: u32,
+    /// For each interface the VIPs that are kept on `lo`; often none.
+    on_loopback: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    /// For each interface the VIPs that are put on it.
+    on_interface: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    state_dir: PathBuf,
+}
+
+/// What a daemon changed for one interface, as it is kept on disk from before
+/// the first change until all is undone.
+#[derive(Default)]
+struct Changes {
+    /// Settings, and what they were.
+    settings: BTreeMap<String, String>,
+    /// What was put on `lo`.
+    on_loopback: BTreeSet<Ipv4Addr>,
+    /// What may have been put on the interface.
+    on_interface: BTreeSet<Ipv4Addr>,
+}
+
+impl Ledger {
+    pub(super) fn new(config: &engine::Config, state_dir: &Path) -> Self {
+        let placed = |placement| -> BTreeMap<String, BTreeSet<Ipv4Addr>> {
+            let vips = (0..).zip(&config.interfaces).map(|(id, name)| {
+                let groups = config.groups.iter().filter(|group| {
+                    group.placement == placement && group.interface == InterfaceId(id)
+                });
+                let vips = groups.flat_map(|group| group.vips.iter().copied());
+                (name.clone(), vips.collect())
+            });
+            vips.collect()
+        };
+        Self {
+            ifindex: 1,
+            on_loopback: placed(Placement::Loopback),
+            on_interface: placed(Placement::Interface),
+            state_dir: state_dir.to_owned(),
+        }
+    }
+
+    /// What earlier daemons wrote down, of one interface or of all.
+    pub(super) fn left(state_dir: &Path, interface: Option<&str>) -> Self {
+        let names = std::fs::read_dir(state_dir).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            name.strip_prefix(PREFIX).map(str::to_owned)
+        });
+        let wanted = |name: &String| interface.is_none_or(|wanted| wanted == name);
+        let none = |name: String| (name, BTreeSet::new());
+        let names: BTreeSet<String> = names.filter(wanted).collect();
+        Self {
+            ifindex: 1,
+            on_loopback: names.iter().cloned().map(none).collect(),
+            on_interface: names.into_iter().map(none).collect(),
+            state_dir: state_dir.to_owned(),
+        }
+    }
+
+    pub(super) fn ifindex(&self) -> u32 {
+        self.ifindex
+    }
+
+    pub(super) fn set_ifindex(&mut self, ifindex: u32) {
+        self.ifindex = ifindex;
+    }
+
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.on_loopback.values().flatten().copied()
+    }
+
+    /// What an earlier daemon that was killed left on `lo`, and this one does
+    /// not want there.
+    pub(super) fn left_on_loopback(&self) -> Result<BTreeSet<Ipv4Addr>, Error> {
+        let mut left = BTreeSet::new();
+        for interface in self.on_loopback.keys() {
+            left.extend(read(&self.path(interface))?.on_loopback);
+        }
+        left.retain(|address| self.addresses().all(|wanted| wanted != *address));
+        Ok(left)
+    }
+
+    /// What an earlier daemon may have put on the interfaces.
+    pub(super) fn left_on_interfaces(&self) -> Result<Vec<(String, Ipv4Addr)>, Error> {
+        let mut left = Vec::new();
+        for interface in self.on_interface.keys() {
+            let addresses = read(&self.path(interface))?.on_interface;
+            left.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| (interface.clone(), address)),
+            );
+        }
+        Ok(left)
+    }
+
+    /// Sets the interfaces' settings; those that an earlier daemon left and this
+    /// one does not want are set back. To be called when the
+    /// [`Self::leftovers`] are gone: this forgets them.
+    pub(super) fn set_up(&self) -> Result<(), Error> {
+        for interface in self.on_loopback.keys() {
+            self.set_up_on(interface)?;
+        }
+        Ok(())
+    }
+
+    /// The same for one interface, which may have been made anew.
+    pub(super) fn set_up_on(&self, interface: &str) -> Result<(), Error> {
+        let vips = |placed: &BTreeMap<String, BTreeSet<Ipv4Addr>>| {
+            placed.get(interface).cloned().unwrap_or_default()
+        };
+        let (on_loopback, on_interface) = (vips(&self.on_loopback), vips(&self.on_interface));
+        if on_loopback.is_empty() {
+            self.restore_on(interface);
+        }
+        if on_loopback.is_empty() && on_interface.is_empty() {
+            return Ok(());
+        }
+        let path = self.path(interface);
+        let mut changes = read(&path)?;
+        if !on_loopback.is_empty() {
+            for (name, value) in SETTINGS {
+                let was = sysctl::get(interface, name)?;
+                // After a crash the value is our own doing, and what it was is known.
+                if was != value || !changes.settings.contains_key(name) {
+                    changes.settings.insert(name.to_owned(), was);
+                }
+            }
+        }
+        let has_settings = !on_loopback.is_empty();
+        changes.on_loopback = on_loopback;
+        changes.on_interface = on_interface;
+        // It is on disk before the first one changes, so that it survives a crash.
+        match write(&path, &changes) {
+            // The addresses alone are known to the next daemon as well.
+            Err(problem) if !has_settings => {
+                warn!(
+                    "'vipd clean' will not know the addresses: {}",
+                    chain(&problem)
+                );
+            }
+            written => written?,
+        }
+        if has_settings {
+            for (name, value) in SETTINGS {
+                sysctl::set(interface, name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets them back, and tells on which interfaces there was something to set.
+    pub(super) fn restore(&self) -> Vec<String> {
+        let interfaces = self.on_loopback.keys();
+        let changed = interfaces.filter(|interface| self.restore_on(interface));
+        changed.cloned().collect()
+    }
+
+    /// Whether settings were changed there.
+    fn restore_on(&self, interface: &str) -> bool {
+        let path = self.path(interface);
+        let changes = read(&path).unwrap_or_else(|problem| {
+            error!("{}", chain(&problem));
+            Changes::default()
+        });
+        let mut is_restored = true;
+        for (name, value) in &changes.settings {
+            if let Err(problem) = sysctl::restore(interface, name, value) {
+                error!("{}", chain(&problem));
+                is_restored = false;
+            }
+        }
+        if is_restored {
+            // A file that stays would only repeat this.
+            let _ = std::fs::remove_file(&path);
+        }
+        !changes.settings.is_empty()
+    }
+
+    fn path(&self, interface: &str) -> PathBuf {
+        self.state_dir.join(format!("{PREFIX}{interface}"))
+    }
+}
+
+/// Lines of a setting's name and value, or of `address` and an address.
+fn read(path: &Path) -> Result<Changes, Error> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Changes::default()),
+        Err(source) => {
+            return Err(Error::State {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let mut changes = Changes::default();
+    for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        if name == ON_LOOPBACK {
+            changes.on_loopback.extend(value.parse::<Ipv4Addr>().ok());
+        } else if name == ON_INTERFACE {
+            changes.on_interface.extend(value.parse::<Ipv4Addr>().ok());
+        } else if SETTINGS.iter().any(|(known, _)| *known == name) {
+            changes.settings.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    Ok(changes)
+}
+
+/// Replaces the file whole, or not at all.
+fn write(path: &Path, changes: &Changes) -> Result<(), Error> {
+    let failed = |source| Error::State {
+        path: path.to_owned(),
+        source,
+    };
+    let settings = changes.settings.iter();
+    let on_loopback = changes.on_loopback.iter();
+    let on_interface = changes.on_interface.iter();
+    let text: String = settings
+        .map(|(name, value)| format!("{name} {value}\n"))
+        .chain(on_loopback.map(|address| format!("{ON_LOOPBACK} {address}\n")))
+        .chain(on_interface.map(|address| format!("{ON_INTERFACE} {address}\n")))
+        .collect();
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)
+}
