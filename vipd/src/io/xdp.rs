@@ -1,10 +1,10 @@
 //! The responder as the daemon sees it: the XDP program on an interface, and
 //! the maps that tell it what to answer.
 //!
-//! Program and maps are pinned, so that they outlive the daemon, and the next one
-//! adopts them; only [`Responder::detach`] and [`clean`] take them away. It does not read netlink, so that what
-//! must be known of the interface is in [`Attach`]; and it knows nothing of who
-//! ought to own a group.
+//! Program and maps are pinned, so that they outlive the daemon, and the next
+//! one adopts them; only `Responder::detach` and `clean` take them away. It does
+//! not read netlink, so that what must be known of the interface is in `Attach`;
+//! and it knows nothing of who ought to own a group.
 
 mod bpffs;
 mod error;
