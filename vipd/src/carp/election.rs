@@ -312,7 +312,7 @@ impl Election {
                 advertise_at,
                 predecessor,
             } => {
-                let period = self.advertised_interval().period();
+                let period = self.config.timing.interval.period();
                 let on_beat = advertise_at + period;
                 self.state = State::Master {
                     advertise_at: if on_beat > now { on_beat } else { now + period },
@@ -406,6 +406,9 @@ impl Election {
     }
 
     /// What goes into this host's adverts, demotion included.
+    ///
+    /// Differs: legacy hosts advertise as seldom as they say. This one keeps its
+    /// beat: its lease counts on it, and sub-second timers leave no room.
     pub fn advertised_interval(&self) -> Interval {
         let configured = self.config.timing.interval;
         if self.demoted {
@@ -585,7 +588,7 @@ impl Election {
         };
         let state = State::Master {
             // The first advert is the caller's immediate duty; this is the second.
-            advertise_at: now + self.advertised_interval().period(),
+            advertise_at: now + self.config.timing.interval.period(),
             predecessor,
         };
         self.change(state, reason, last)

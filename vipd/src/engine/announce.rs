@@ -12,9 +12,13 @@ const REPEATS: u8 = 5;
 /// Just above Linux's locktime.
 const GAP: Duration = Duration::from_millis(1100);
 
-/// Least time between two rounds that others provoke. UCARP announces for every
-/// inferior advert: 10,000 replays made 10,001 announcements.
-const MIN_GAP: Duration = Duration::from_secs(1);
+/// Rounds that may follow on each other, and the time for which each then has to
+/// be paid: others can provoke no more than that. UCARP announces for every
+/// inferior advert: 10,000 replays made 10,001 announcements. But the first
+/// provocations are answered at once: after a healed partition each moment counts
+/// in which clients talk to the wrong host.
+const BURST: u32 = 3;
+const PRICE: Duration = Duration::from_secs(1);
 
 /// How often a challenge is answered with announcements.
 const CHALLENGE_REPEATS: u8 = 3;
@@ -24,7 +28,8 @@ const CHALLENGE_REPEATS: u8 = 3;
 pub(super) struct Schedule {
     next: Option<Instant>,
     left: u8,
-    last: Option<Instant>,
+    /// Until when the rounds so far are paid for.
+    paid_until: Option<Instant>,
 }
 
 impl Schedule {
@@ -34,10 +39,12 @@ impl Schedule {
         self.left = REPEATS;
     }
 
-    /// Somebody else claims what is ours: announce again, but not faster than
-    /// `MIN_GAP` however often he does.
+    /// Somebody else claims what is ours: announce again, as soon as it is paid.
     pub(super) fn provoke(&mut self, now: Instant) {
-        let soonest = self.last.map_or(now, |last| now.max(last + MIN_GAP));
+        let soonest = match self.paid_until {
+            Some(paid_until) => now.max(paid_until - PRICE * (BURST - 1)),
+            None => now,
+        };
         self.next = Some(self.next.map_or(soonest, |next| next.min(soonest)));
         self.left = self.left.max(CHALLENGE_REPEATS);
     }
@@ -53,7 +60,7 @@ impl Schedule {
             return false;
         }
         self.left = self.left.saturating_sub(1);
-        self.last = Some(now);
+        self.paid_until = Some(self.paid_until.map_or(now, |paid| paid.max(now)) + PRICE);
         self.next = (self.left > 0).then(|| now + GAP);
         true
     }
@@ -92,7 +99,20 @@ mod tests {
             schedule.provoke(at_ms(ms));
             announced += u32::from(schedule.take(at_ms(ms)));
         }
-        assert_eq!(announced, 10);
+        assert_eq!(announced, 10 + BURST - 1);
+    }
+
+    #[test]
+    fn a_provocation_just_after_a_takeover_is_answered_at_once() {
+        let mut schedule = Schedule::default();
+        schedule.begin(at_ms(0));
+        schedule.take(at_ms(0));
+        for ms in [10, 20] {
+            schedule.provoke(at_ms(ms));
+            assert!(schedule.take(at_ms(ms)), "{ms}");
+        }
+        schedule.provoke(at_ms(30));
+        assert!(!schedule.take(at_ms(30)), "it has no credit left");
     }
 
     #[test]
