@@ -70,15 +70,19 @@ fn a_second_interface_that_cannot_be_taken_frees_the_first() {
     let lab = Lab::new();
     let (n1, n2, _client) = pair(&lab);
     n1.connect("eth1", "10.98.0.1/24", &n2, "10.98.0.2/24");
-    // Not to be removed as a leftover pin is.
-    let blocked = n1.bpffs().join("eth1/vips");
-    fs::create_dir_all(&blocked).expect("cannot make a directory");
+    // A map where the directory of the pins should be.
+    let blocked = n1.bpffs().join("eth1");
+    let made = Command::new("bpftool")
+        .args(["map", "create"])
+        .arg(&blocked)
+        .args("type array key 4 value 4 entries 1 name blocker".split(' '))
+        .status();
+    assert!(made.expect("bpftool can be started").success());
     fails(
         groups::command(&n1, &[(&groups::SEVERAL, 0), (&groups::ELSEWHERE, 0)]),
         &["eth1"],
     );
-    fs::remove_dir(&blocked).expect("it is empty");
-    fs::remove_dir(blocked.parent().expect("it has one")).expect("it is empty");
+    fs::remove_file(&blocked).expect("it is ours");
     assert_untouched(&n1);
     assert_eq!(n1.xdp_program("eth1"), None);
 }
