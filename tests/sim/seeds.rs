@@ -230,6 +230,9 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
         Fault::Kill { host, back_after },
         Fault::Kill { host, back_after },
         Fault::Shutdown { host, back_after },
+        Fault::KillAndLose { host, back_after },
+        Fault::PowerLoss { host, back_after },
+        Fault::NicReplaced { host, lan, lasts },
         Fault::StepDown { host, group: only },
         Fault::LinkDown { host, lan, lasts },
         Fault::MapFails { host, lasts },
@@ -243,6 +246,7 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
         Fault::UnknownVhid { lan },
         Fault::Loop { lan, lasts },
         Fault::RivalArp { group },
+        Fault::StrayBowOut { group },
         Fault::Doubling {
             lan,
             per_mille: 300,
@@ -276,6 +280,15 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
         },
         Fault::SameSource { host, group },
     ];
+    let ucarp = (0..hosts).find(|h| world.setup.hosts[*h].program == Program::Ucarp);
+    if let Some(host) = ucarp
+        && rng.range(0, 5) == 0
+    {
+        return rng.pick(&[
+            Fault::UcarpStall { host, lasts },
+            Fault::UcarpKill { host, lasts },
+        ]);
+    }
     match flavour {
         Flavour::Rough | Flavour::Legacy if rng.range(0, 1) == 0 => rng.pick(&torn),
         // A demoted host advertises every 0.94 s, for ever by its peers' clocks.
