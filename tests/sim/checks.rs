@@ -182,7 +182,7 @@ impl World {
                 let mut advert = *advert;
                 advert.interval = self.setup.hosts[host].intervals[g];
                 let mut again = frame.to_vec();
-                again[34..].copy_from_slice(&advert.emit());
+                again[34..70].copy_from_slice(&advert.emit());
                 self.transmit(host, lan, engine, group, again);
             }
             return;

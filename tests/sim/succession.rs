@@ -1,7 +1,7 @@
 //! That two never answer. Looked at where it can begin to be broken: a kernel is
 //! told to answer, a link comes up, a legacy host takes over.
 //!
-//! Between vipd hosts three things excuse, each measured in this very world:
+//! Between vipd hosts four things excuse, each measured in this very world:
 //!
 //! - **Lost adverts.** No advert on which the older host's lease stands has
 //!   reached the younger one for as long as a lease lasts, and one that should
@@ -9,13 +9,15 @@
 //!   from a master that is alive and not heard.
 //! - **Claims that cross.** Both claimed the role at once: each claim was on its
 //!   way while the other was made. It may last until both have been heard.
+//! - **Another advbase.** The younger one heard nothing for its own master-down
+//!   time, which is shorter than the other's interval: peers share advbase.
 //! - **A legacy host**, which knows no lease: only its waiting is judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::checker::{Checker, time};
 use super::lan::Frame;
-use super::setup::{Nanos, Program, SECOND};
+use super::setup::{Nanos, Program, SECOND, nanos};
 use super::world::{Event, World};
 
 /// What became of one host's adverts at another.
@@ -96,6 +98,8 @@ impl World {
             if self.was_unheard(older, younger, g) || self.was_unheard(younger, older, g) && !is_new
             {
                 self.coverage.insert("two answer: not heard");
+            } else if self.has_other_advbase(older, younger, g) {
+                self.coverage.insert("two answer: other advbase");
             } else if self.claims_cross(older, younger, g) {
                 self.coverage.insert("two answer: claims cross");
                 let (a, b) = (pair.1, pair.2);
@@ -118,6 +122,17 @@ impl World {
         };
         let lease = self.longest_lease(older, g);
         lost > arrived && arrived.is_none_or(|sent_at| sent_at + lease <= self.now)
+    }
+
+    /// Whether the younger one could not know of a master that advertises so
+    /// seldom.
+    fn has_other_advbase(&self, older: usize, younger: usize, g: usize) -> bool {
+        let (slow, own) = (self.timing(older, g), self.timing(younger, g));
+        let reach = self.checks.succession.reach.get(&(older, younger, g));
+        let heard_at = reach.and_then(|reach| reach.arrived);
+        let wait = nanos(own.master_down(None));
+        slow.interval.advbase > own.interval.advbase
+            && heard_at.is_none_or(|sent_at| sent_at + wait <= self.now)
     }
 
     /// CARP's own bound, which a lease must keep below.

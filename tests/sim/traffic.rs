@@ -230,12 +230,19 @@ impl World {
 
     /// It was stopped: it reads a packet each time that `poll` returns.
     pub(super) fn ucarp_goes_on(&mut self, h: usize) {
+        let now = self.now;
         self.hosts[h].is_stalled = false;
         while let Some(waiting) = self.hosts[h].waiting.pop_front() {
             if let Waiting::Datagram { lan, bytes, .. } = waiting {
                 self.ucarp_reads(h, lan, &bytes);
             }
         }
+        // It looks at its timer after each packet: whoever slept takes over from
+        // a master whose adverts are still unread. No lease can help that.
+        self.hosts[h].ucarp.iter_mut().for_each(|ucarp| {
+            ucarp.poll_returned(now);
+            ucarp.timed_out = false;
+        });
         self.ucarp_wakes(h);
     }
 

@@ -70,12 +70,17 @@ impl Timing {
     /// shorter than the interval: the host then falls silent between its
     /// adverts. Safety first: see [`Timing::has_gaps`].
     pub fn lease(self) -> Duration {
+        let earliest = self.earliest_takeover();
+        earliest - earliest / 64
+    }
+
+    /// How long after an advert of this host no peer takes it for dead.
+    pub fn earliest_takeover(self) -> Duration {
         let ratio = u64::from(self.dead_ratio);
-        let earliest = match self.interval.advbase {
+        match self.interval.advbase {
             0 => skews_to_duration(ratio),
             base => Duration::from_secs(u64::from(base) * ratio),
-        };
-        earliest - earliest / 64
+        }
     }
 
     /// How long after its last advert a master must admit that it is none: when
