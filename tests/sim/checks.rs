@@ -133,7 +133,7 @@ impl World {
         let clock = self.clock(host).as_nanos();
         // Where the lease has gaps, a master is master in them, too.
         let may = self.hosts[host].kernel.answers(g, clock) || self.timing(host, g).has_gaps();
-        if !may {
+        if !may && self.hosts[host].kernel.nics[lan].up {
             self.violated(
                 Checker::NoAnnouncementWithoutLease,
                 format!("host{host} announces group {g}"),

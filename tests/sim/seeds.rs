@@ -232,7 +232,12 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
         Fault::Shutdown { host, back_after },
         Fault::KillAndLose { host, back_after },
         Fault::PowerLoss { host, back_after },
-        Fault::NicReplaced { host, lan, lasts },
+        Fault::NicReplaced {
+            host,
+            lan,
+            // netlink tells of both, one after the other.
+            lasts: lasts.max(5 * MILLISECOND),
+        },
         Fault::StepDown { host, group: only },
         Fault::LinkDown { host, lan, lasts },
         Fault::MapFails { host, lasts },
@@ -298,4 +303,4 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
 }
 
 /// How many of the last events are shown.
-const SHOWN: usize = 60;
+const SHOWN: usize = 600;

@@ -170,7 +170,10 @@ impl World {
     /// nobody whose advert it heard may answer any more.
     pub(super) fn check_legacy_timeout(&mut self, legacy: usize, g: usize) {
         for older in 0..self.hosts.len() {
+            let began = self.term_began(older, g);
+            let crosses = began.is_some_and(|at| self.now - at <= self.setup.wire.max_delay);
             if older == legacy
+                || crosses
                 || !self.is_heard_answering(older, g)
                 || self.was_unheard(older, legacy, g)
             {
