@@ -23,7 +23,7 @@ use super::world::{Event as WorldEvent, World};
 pub(super) struct Shown {
     since: Option<Instant>,
     /// The last advert of this term that left.
-    advert: Option<(Nanos, Interval)>,
+    pub(super) advert: Option<(Nanos, Interval)>,
     /// When it claimed the role of this term, or the last.
     began: Option<Nanos>,
     pub(super) counters: GroupCounters,
@@ -195,8 +195,9 @@ impl World {
         }
         if self.is_taking_over(host, engine, group) {
             let reason = engine.group(group).and_then(|view| view.since);
-            if reason.is_none_or(|(_, reason)| reason != Reason::Resumed) {
-                self.check_takeover(host, g, interval);
+            match reason {
+                Some((_, Reason::Resumed)) => self.check_resumed(host, g),
+                _ => self.check_takeover(host, g, interval),
             }
         }
         let now = self.now;

@@ -1,7 +1,7 @@
 //! What must hold at every input: worthless frames change nothing, counters
 //! grow, and the log says a thing once.
 
-use vipd::carp::{Reason, Role};
+use vipd::carp::Role;
 use vipd::engine::{Engine, Event, GroupCounters};
 use vipd::time::Instant;
 
@@ -48,11 +48,6 @@ impl World {
     pub(super) fn check_log(&mut self, host: usize, event: &Event) {
         let kind = self.cover_event(event);
         self.note_host(host, || describe(event));
-        if let Event::Changed { group, transition } = event
-            && transition.reason == Reason::Resumed
-        {
-            self.check_resumed(host, group.0 as usize);
-        }
         let (Event::BadDigest { group, .. }
         | Event::Looped { group }
         | Event::SameSource { group, .. }
@@ -80,7 +75,7 @@ impl World {
 
 impl World {
     /// A daemon goes on where another left off: its kernel answers, and as itself.
-    fn check_resumed(&mut self, host: usize, g: usize) {
+    pub(super) fn check_resumed(&mut self, host: usize, g: usize) {
         let kernel = &self.hosts[host].kernel;
         let mac = kernel.nics[self.setup.groups[g].lan].mac.0;
         let is_own = kernel

@@ -192,6 +192,15 @@ fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng) -> Nanos {
         {
             hold = FAULT_HOLD;
         }
+        if let Fault::Kill { host, back_after } = fault
+            && rng.range(0, 3) == 0
+        {
+            // Its network card is another when it is back: the lease that it
+            // left is not its own.
+            let lan = rng.index(world.setup.lans);
+            let change = Fault::NewMac { host, lan };
+            world.at(at + back_after / 2, Event::Fault(change));
+        }
         world.at(at, Event::Fault(fault));
         // Sometimes at once, sometimes into the last one's end, sometimes later.
         at += match rng.range(0, 5) {

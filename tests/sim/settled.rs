@@ -17,7 +17,8 @@ impl World {
         let hosts = self.setup.hosts.iter();
         let intervals = hosts.flat_map(|host| host.intervals.iter().enumerate());
         let times = intervals.map(|(g, interval)| {
-            let ratio = u64::from(self.setup.groups[g].dead_ratio);
+            // vipd waits two intervals at least.
+            let ratio = u64::from(self.setup.groups[g].dead_ratio.max(2));
             let slowest = if interval.advbase == 0 {
                 *interval
             } else {

@@ -136,7 +136,7 @@ impl World {
     }
 
     /// CARP's own bound, which a lease must keep below.
-    pub(super) fn longest_lease(&self, host: usize, g: usize) -> Nanos {
+    pub fn longest_lease(&self, host: usize, g: usize) -> Nanos {
         let ratio = Nanos::from(self.setup.groups[g].dead_ratio);
         match self.setup.hosts[host].intervals[g].advbase {
             0 => ratio * SECOND / 256,
@@ -166,14 +166,20 @@ impl World {
         }
     }
 
+    /// Whether the last advert has not arrived, and may yet.
+    fn is_on_its_way(&self, from: usize, to: usize, g: usize) -> bool {
+        let sent_at = self.checks.shown[from][g].advert.map(|(at, _)| at);
+        let reach = self.checks.succession.reach.get(&(from, to, g));
+        let arrived = reach.and_then(|reach| reach.arrived);
+        sent_at > arrived && sent_at.is_some_and(|at| at + self.setup.wire.max_delay >= self.now)
+    }
+
     /// A legacy host took the master for dead. It shares advbase and ratio, so
     /// nobody whose advert it heard may answer any more.
     pub(super) fn check_legacy_timeout(&mut self, legacy: usize, g: usize) {
         for older in 0..self.hosts.len() {
-            let began = self.term_began(older, g);
-            let crosses = began.is_some_and(|at| self.now - at <= self.setup.wire.max_delay);
             if older == legacy
-                || crosses
+                || self.is_on_its_way(older, legacy, g)
                 || !self.is_heard_answering(older, g)
                 || self.was_unheard(older, legacy, g)
             {

@@ -388,7 +388,7 @@ impl Election {
     /// and the first advert takes the role.
     pub fn predecessor(&self) -> Option<Instant> {
         match self.state {
-            State::Master { .. } => self.answering.iter().map(|host| host.silent_at).max(),
+            State::Master { .. } => self.last_silent_at(),
             State::Init | State::Backup(_) => None,
         }
     }
@@ -478,7 +478,12 @@ impl Election {
 
         // Differs: legacy hosts take over at once here, all of them together.
         // Waiting out the own skew lets the best of them be first.
-        let soon = now + timing.interval.skew();
+        let skew_over = now + timing.interval.skew();
+        let soon = match self.last_silent_at() {
+            // Not the only master: if the other one lives, it will be heard.
+            Some(silent_at) if peer.is_bow_out() => skew_over.max(silent_at),
+            _ => skew_over,
+        };
         let is_waiting = backup.because != Reason::MasterTimeout;
         Backup {
             // Further adverts do not put it off.
@@ -530,6 +535,11 @@ impl Election {
             dead_ratio: self.config.timing.dead_ratio,
         };
         now + timing.earliest_takeover()
+    }
+
+    /// When the last of those that may still answer falls silent.
+    fn last_silent_at(&self) -> Option<Instant> {
+        self.answering.iter().map(|host| host.silent_at).max()
     }
 
     /// A backup keeps account of who may answer.

@@ -58,6 +58,24 @@ fn what_a_legacy_host_says_with_the_masters_address_does_not_end_the_wait() {
 }
 
 #[test]
+fn a_bow_out_beside_another_living_master_is_no_reason_to_hurry() {
+    // Two claimed the role at once, and the one heard last could not keep it.
+    let mut election = listening(config(1, 10, false), T0);
+    election.advert(vipd(HIGHER, 1, 10), T0);
+    election.advert(vipd(LOWER, 1, 10), T0 + ms(1));
+    let resigned = Peer {
+        is_vipd: true,
+        ..bow_out(LOWER)
+    };
+
+    election.advert(resigned, T0 + ms(2));
+    assert_eq!(election.poll_timeout(), Some(T0 + ms(3000)));
+    election.advert(vipd(HIGHER, 1, 10), T0 + ms(1000));
+
+    assert!(election.poll_timeout() > Some(T0 + ms(4000)));
+}
+
+#[test]
 fn many_masters_are_not_all_kept_in_mind() {
     let mut election = listening(config(1, 0, true), T0);
     for host in 0..200 {
