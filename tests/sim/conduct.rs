@@ -73,6 +73,22 @@ impl World {
     }
 }
 
+impl World {
+    /// A daemon goes on where another left off: its kernel answers, and as itself.
+    pub(super) fn check_resumed(&mut self, host: usize, g: usize) {
+        let kernel = &self.hosts[host].kernel;
+        let mac = kernel.nics[self.setup.groups[g].lan].mac.0;
+        let is_own = kernel
+            .groups
+            .get(&g)
+            .is_some_and(|group| group.owner_mac == mac);
+        let clock = self.clock(host).as_nanos();
+        if !is_own || !kernel.answers(g, clock) {
+            self.violated(Checker::ResumesOnOwnLease, format!("host{host}, group {g}"));
+        }
+    }
+}
+
 fn roles(engine: &Engine) -> Vec<(Role, Option<Instant>)> {
     let role = |view: vipd::engine::GroupView<'_>| (view.role, view.since.map(|(at, _)| at));
     engine.groups().map(role).collect()

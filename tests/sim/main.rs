@@ -2,5 +2,7 @@
 //! checkers that look from outside.
 
 mod breadth;
+mod handover;
+mod leases;
 mod planted;
 mod scenarios;

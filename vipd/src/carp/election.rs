@@ -37,6 +37,10 @@ const STEP_DOWN_HOLD: Duration = Duration::from_secs(3);
 /// be back before anybody looks. It still takes over from a master that is gone.
 const FAULT_HOLD: Duration = Duration::from_secs(10);
 
+/// Masters that are kept in mind; more than can be heard within one lease where
+/// nobody replays adverts. The one heard longest ago is forgotten.
+const MAX_ANSWERING: usize = 16;
+
 /// How an operator configures one virtual host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -193,10 +197,7 @@ pub enum Outcome {
 enum State {
     Init,
     Backup(Backup),
-    Master {
-        advertise_at: Instant,
-        predecessor: Option<Predecessor>,
-    },
+    Master { advertise_at: Instant },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,16 +208,15 @@ struct Backup {
     because: Reason,
     /// Who is master.
     master: Option<Peer>,
-    /// When that master answers no more, if it is a vipd host and falls silent
-    /// now: its lease counts from before it sent the advert.
-    master_silent_at: Instant,
     /// No preemption before.
     hold_until: Instant,
 }
 
-/// A master that this host takes over from, and that may still answer.
+/// A vipd host that was heard as a master and may still answer: until its lease
+/// ends, which counts from before it sent the advert, unless it says that it is
+/// silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Predecessor {
+struct Answering {
     address: Ipv4Addr,
     silent_at: Instant,
 }
@@ -226,6 +226,9 @@ struct Predecessor {
 pub struct Election {
     config: Config,
     state: State,
+    /// Not the followed master alone: while the role changes hands twice, the
+    /// first of three may have been stopped.
+    answering: Vec<Answering>,
     demoted: bool,
     send_failures: u8,
     send_successes: u8,
@@ -237,6 +240,7 @@ impl Election {
         Self {
             config,
             state: State::Init,
+            answering: Vec::new(),
             demoted: false,
             send_failures: 0,
             send_successes: 0,
@@ -274,6 +278,7 @@ impl Election {
         match self.state {
             State::Init => Outcome::Nothing,
             State::Backup(backup) => {
+                self.hear_answering(peer, now);
                 self.state = State::Backup(self.follow(backup, peer, now));
                 Outcome::Nothing
             }
@@ -284,7 +289,10 @@ impl Election {
                 }
                 match self.rank_against(peer) {
                     Rank::Better => Outcome::Challenged,
-                    Rank::Worse(reason) => self.become_backup(reason, Some(peer), now, now),
+                    Rank::Worse(reason) => {
+                        self.hear_answering(peer, now);
+                        self.become_backup(reason, Some(peer), now, now)
+                    }
                 }
             }
         }
@@ -307,16 +315,12 @@ impl Election {
                 Outcome::Nothing
             }
             State::Backup(backup) => self.become_master(backup.because, now),
-            State::Master { advertise_at, .. } if now < advertise_at => Outcome::Nothing,
-            State::Master {
-                advertise_at,
-                predecessor,
-            } => {
+            State::Master { advertise_at } if now < advertise_at => Outcome::Nothing,
+            State::Master { advertise_at } => {
                 let period = self.config.timing.interval.period();
                 let on_beat = advertise_at + period;
                 self.state = State::Master {
                     advertise_at: if on_beat > now { on_beat } else { now + period },
-                    predecessor,
                 };
                 Outcome::Advertise
             }
@@ -375,16 +379,16 @@ impl Election {
         match self.state {
             State::Init => None,
             State::Backup(backup) => Some(backup.expires_at),
-            State::Master { advertise_at, .. } => Some(advertise_at),
+            State::Master { advertise_at } => Some(advertise_at),
         }
     }
 
-    /// Until when the master before this one may still answer. `None` if it has
-    /// fallen silent, or is not known to keep to a lease: then CARP's rule holds,
+    /// Until when a master before this one may still answer. `None` if all have
+    /// fallen silent, or are not known to keep to a lease: then CARP's rule holds,
     /// and the first advert takes the role.
     pub fn predecessor(&self) -> Option<Instant> {
         match self.state {
-            State::Master { predecessor, .. } => predecessor.map(|master| master.silent_at),
+            State::Master { .. } => self.last_silent_at(),
             State::Init | State::Backup(_) => None,
         }
     }
@@ -434,12 +438,12 @@ impl Election {
     /// What a backup makes of an advert.
     fn follow(&self, backup: Backup, peer: Peer, now: Instant) -> Backup {
         let timing = self.config.timing;
-        let is_followed = backup
-            .master
-            .is_none_or(|master| master.address == peer.address);
+        let is_master = |master: Peer| master.address == peer.address;
+        let is_followed = backup.master.is_none_or(is_master);
 
-        if peer.is_bow_out() && !is_followed {
-            // Only the master can give the role away; this one had lost it.
+        if peer.is_bow_out() && !backup.master.is_some_and(is_master) {
+            // Only the master can give the role away. This one had lost it, or
+            // was never heard as one: another may be alive that was not either.
             return backup;
         }
 
@@ -453,11 +457,6 @@ impl Election {
             expires_at: now + timing.master_down(Some(peer.interval)),
             because: Reason::MasterTimeout,
             master: Some(peer),
-            master_silent_at: if peer.is_bow_out() {
-                now
-            } else {
-                now + self.lease_of(peer)
-            },
             hold_until: backup.hold_until,
         };
         let because = if peer.is_bow_out() {
@@ -482,7 +481,12 @@ impl Election {
 
         // Differs: legacy hosts take over at once here, all of them together.
         // Waiting out the own skew lets the best of them be first.
-        let soon = now + timing.interval.skew();
+        let skew_over = now + timing.interval.skew();
+        let soon = match self.last_silent_at() {
+            // Not the only master: if the other one lives, it will be heard.
+            Some(silent_at) if peer.is_bow_out() => skew_over.max(silent_at),
+            _ => skew_over,
+        };
         let is_waiting = backup.because != Reason::MasterTimeout;
         Backup {
             // Further adverts do not put it off.
@@ -524,28 +528,54 @@ impl Election {
         }
     }
 
-    /// How long a vipd master may answer after an advert. It counts from before
-    /// the advert was sent, so counting from when it was heard is enough.
-    fn lease_of(&self, master: Peer) -> Duration {
+    /// When a vipd master answers no more that was heard now and sends nothing
+    /// further. Its lease counts from before it sent the advert. A later one that
+    /// it sent at the end of that lease has arrived by then: it has the time that
+    /// the lease is shorter than need be.
+    fn silent_at(&self, master: Peer, now: Instant) -> Instant {
         let timing = Timing {
             interval: master.interval,
             dead_ratio: self.config.timing.dead_ratio,
         };
-        timing.lease()
+        now + timing.earliest_takeover()
     }
 
-    /// Keeps account of when the master before this one falls silent.
+    /// When the last of those that may still answer falls silent.
+    fn last_silent_at(&self) -> Option<Instant> {
+        self.answering.iter().map(|host| host.silent_at).max()
+    }
+
+    /// A backup keeps account of who may answer.
+    fn hear_answering(&mut self, peer: Peer, now: Instant) {
+        if !peer.is_vipd {
+            // Nor does it undo what a vipd host with this address said.
+            return;
+        }
+        let is_other = |host: &Answering| host.address != peer.address;
+        self.answering
+            .retain(|host| is_other(host) && host.silent_at > now);
+        if peer.is_farewell() || peer.is_bow_out() {
+            return;
+        }
+        if self.answering.len() >= MAX_ANSWERING {
+            self.answering.remove(0);
+        }
+        self.answering.push(Answering {
+            address: peer.address,
+            silent_at: self.silent_at(peer, now),
+        });
+    }
+
+    /// A master, of those that it knew when it took over. Who advertises for the
+    /// first time now has not answered yet, and one that fell silent is not
+    /// brought back by an advert that its farewell has overtaken.
     fn hear_predecessor(&mut self, peer: Peer, now: Instant) {
-        let lease = self.lease_of(peer);
-        if let State::Master { predecessor, .. } = &mut self.state
-            && let Some(master) = predecessor
-            && master.address == peer.address
-        {
-            if peer.is_farewell() || peer.is_bow_out() {
-                *predecessor = None;
-            } else {
-                master.silent_at = now + lease;
-            }
+        let silent_at = self.silent_at(peer, now);
+        let is_peer = |host: &Answering| peer.is_vipd && host.address == peer.address;
+        if peer.is_farewell() || peer.is_bow_out() {
+            self.answering.retain(|host| !is_peer(host));
+        } else if let Some(host) = self.answering.iter_mut().find(|host| is_peer(host)) {
+            host.silent_at = silent_at;
         }
     }
 
@@ -568,7 +598,6 @@ impl Election {
             expires_at: listen_from + wait,
             because: Reason::MasterTimeout,
             master,
-            master_silent_at: listen_from + master.map_or(Duration::ZERO, |m| self.lease_of(m)),
             hold_until,
         };
         self.change(State::Backup(backup), reason, master)
@@ -576,20 +605,10 @@ impl Election {
 
     fn become_master(&mut self, reason: Reason, now: Instant) -> Outcome {
         let last = self.master();
-        let predecessor = match self.state {
-            // Whoever was silent for so long, or resigned, does not answer.
-            State::Backup(backup) if backup.master_silent_at > now => last
-                .filter(|master| master.is_vipd)
-                .map(|master| Predecessor {
-                    address: master.address,
-                    silent_at: backup.master_silent_at,
-                }),
-            State::Init | State::Backup(_) | State::Master { .. } => None,
-        };
+        self.answering.retain(|host| host.silent_at > now);
         let state = State::Master {
             // The first advert is the caller's immediate duty; this is the second.
             advertise_at: now + self.config.timing.interval.period(),
-            predecessor,
         };
         self.change(state, reason, last)
     }

@@ -66,6 +66,13 @@ fn following(config: Config, master: Peer, now: Instant) -> Election {
     election
 }
 
+/// A backup whose master has bowed out, at `now`.
+fn resigned(config: Config, now: Instant) -> Election {
+    let mut election = following(config, peer(HIGHER, 1, 64), now);
+    election.advert(bow_out(HIGHER), now);
+    election
+}
+
 /// A master since `now`.
 fn master(config: Config, now: Instant) -> Election {
     let mut election = listening(config, now - config.timing.master_down(None));
@@ -119,7 +126,7 @@ fn a_backup_takes_over_after_the_ratio_times_advbase_and_its_skew_to_the_nanosec
         ((1, 100, 3), Duration::from_nanos(3_390_625_000)),
         ((1, 254, 3), Duration::from_nanos(3_992_187_500)),
         ((2, 128, 5), ms(10_500)),
-        ((1, 64, 1), ms(1250)),
+        ((1, 64, 1), ms(2250)),
         ((255, 0, 255), ms(65_025_000)),
         ((0, 0, 3), in_256ths(1) * 3),
         ((0, 0, 10), in_256ths(1) * 10),
@@ -611,5 +618,6 @@ fn each_reason_has_a_name_of_its_own() {
     assert_eq!(names.len(), Reason::ALL.len());
 }
 
+mod answering;
 mod table;
 mod waiting;

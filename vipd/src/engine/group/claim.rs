@@ -80,6 +80,9 @@ impl Group {
             if self.config.placement == Placement::Interface {
                 self.place(out);
             }
+            // What the other one still had to announce, or to defend, nobody knows.
+            self.announcements.begin(now);
+            self.announce_if_due(now, out);
             self.log_change(transition, out);
         }
     }
