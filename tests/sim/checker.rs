@@ -39,8 +39,6 @@ pub enum Checker {
     NothingLate,
     /// A daemon goes on with a lease that is its own and has not ended.
     ResumesOnOwnLease,
-    /// A planned restart costs no answer.
-    RestartUnnoticed,
 }
 
 #[derive(Clone, Debug)]

@@ -233,11 +233,9 @@ impl World {
                 let long = self.settling_time();
                 let is_calm = |h: usize| self.hosts[h].disturbed_at + long < now;
                 let alike = configured.advbase == own_timing.interval.advbase;
-                if alike
-                    && !configured.ties_with(own_timing.interval)
-                    && is_calm(host)
-                    && is_calm(other)
-                {
+                // The wire does not turn the order around.
+                let apart = nanos(configured.skew()).abs_diff(nanos(own_timing.interval.skew()));
+                if alike && apart > 2 * reaction && is_calm(host) && is_calm(other) {
                     self.violated(
                         Checker::SkewOrders,
                         format!("host{host} and host{other} take over group {g} together"),

@@ -97,3 +97,13 @@ fn the_lease_ends_before_any_correct_peer_answers_whatever_is_configured() {
     }
     assert!(failed.is_empty(), "{} of {count} fail", failed.len());
 }
+
+/// Seeds that failed once: the master was well again between its advert and its
+/// rival's, and both took themselves for the better one; deadratio 1.
+#[test]
+fn worlds_that_failed_once_do_not_fail_again() {
+    for seed in [25496, 81, 85, 152, 160, 204] {
+        let violation = play(seed).violation;
+        assert!(violation.is_none(), "{seed}: {violation:?}");
+    }
+}

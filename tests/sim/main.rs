@@ -4,5 +4,6 @@
 mod breadth;
 mod handover;
 mod leases;
+mod oddities;
 mod planted;
 mod scenarios;

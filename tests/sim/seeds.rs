@@ -312,4 +312,4 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
 }
 
 /// How many of the last events are shown.
-const SHOWN: usize = 600;
+const SHOWN: usize = 60;

@@ -19,9 +19,12 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+mod answering;
+
 use super::Interval;
 use super::timers::Timing;
 use crate::time::Instant;
+use answering::Answering;
 
 /// Sends in a row that must fail before a master is demoted, and succeed before
 /// it is well again (`CARP_SENDAD_MAX_ERRORS`, `CARP_SENDAD_MIN_SUCCESS`,
@@ -36,10 +39,6 @@ const STEP_DOWN_HOLD: Duration = Duration::from_secs(3);
 /// against the moment without an owner that each attempt costs, short enough to
 /// be back before anybody looks. It still takes over from a master that is gone.
 const FAULT_HOLD: Duration = Duration::from_secs(10);
-
-/// Masters that are kept in mind; more than can be heard within one lease where
-/// nobody replays adverts. The one heard longest ago is forgotten.
-const MAX_ANSWERING: usize = 16;
 
 /// How an operator configures one virtual host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +162,11 @@ impl Peer {
         self.is_vipd && self.interval.is_farewell()
     }
 
+    /// Whether its sender answers no more.
+    fn is_silent(self) -> bool {
+        self.is_farewell() || self.is_bow_out()
+    }
+
     fn is_bow_out(self) -> bool {
         self.interval == Interval::BOW_OUT
     }
@@ -212,15 +216,6 @@ struct Backup {
     hold_until: Instant,
 }
 
-/// A vipd host that was heard as a master and may still answer: until its lease
-/// ends, which counts from before it sent the advert, unless it says that it is
-/// silent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Answering {
-    address: Ipv4Addr,
-    silent_at: Instant,
-}
-
 /// The election of one virtual host on one interface.
 #[derive(Clone, Debug)]
 pub struct Election {
@@ -228,7 +223,9 @@ pub struct Election {
     state: State,
     /// Not the followed master alone: while the role changes hands twice, the
     /// first of three may have been stopped.
-    answering: Vec<Answering>,
+    answering: Answering,
+    /// What its last advert as a master said.
+    shown: Interval,
     demoted: bool,
     send_failures: u8,
     send_successes: u8,
@@ -240,7 +237,8 @@ impl Election {
         Self {
             config,
             state: State::Init,
-            answering: Vec::new(),
+            answering: Answering::default(),
+            shown: config.timing.interval,
             demoted: false,
             send_failures: 0,
             send_successes: 0,
@@ -278,19 +276,21 @@ impl Election {
         match self.state {
             State::Init => Outcome::Nothing,
             State::Backup(backup) => {
-                self.hear_answering(peer, now);
+                let silent_at = self.silent_at(peer, now);
+                self.answering.heard_by_backup(peer, silent_at, now);
                 self.state = State::Backup(self.follow(backup, peer, now));
                 Outcome::Nothing
             }
             State::Master { .. } => {
-                self.hear_predecessor(peer, now);
-                if peer.is_farewell() || peer.is_bow_out() {
+                let silent_at = self.silent_at(peer, now);
+                self.answering.heard_by_master(peer, silent_at);
+                if peer.is_silent() {
                     return Outcome::Yielded;
                 }
                 match self.rank_against(peer) {
                     Rank::Better => Outcome::Challenged,
                     Rank::Worse(reason) => {
-                        self.hear_answering(peer, now);
+                        self.answering.heard_by_backup(peer, silent_at, now);
                         self.become_backup(reason, Some(peer), now, now)
                     }
                 }
@@ -388,7 +388,7 @@ impl Election {
     /// and the first advert takes the role.
     pub fn predecessor(&self) -> Option<Instant> {
         match self.state {
-            State::Master { .. } => self.last_silent_at(),
+            State::Master { .. } => self.answering.until(),
             State::Init | State::Backup(_) => None,
         }
     }
@@ -420,6 +420,12 @@ impl Election {
         } else {
             configured
         }
+    }
+
+    /// What the advert says that is sent now.
+    pub fn next_advert(&mut self) -> Interval {
+        self.shown = self.advertised_interval();
+        self.shown
     }
 
     pub fn is_demoted(&self) -> bool {
@@ -482,7 +488,7 @@ impl Election {
         // Differs: legacy hosts take over at once here, all of them together.
         // Waiting out the own skew lets the best of them be first.
         let skew_over = now + timing.interval.skew();
-        let soon = match self.last_silent_at() {
+        let soon = match self.answering.until() {
             // Not the only master: if the other one lives, it will be heard.
             Some(silent_at) if peer.is_bow_out() => skew_over.max(silent_at),
             _ => skew_over,
@@ -517,6 +523,13 @@ impl Election {
 
     fn rank_against(&self, peer: Peer) -> Rank {
         let own = self.advertised_interval();
+        // A host that is well again is so for others from its next advert on:
+        // before that, two would take themselves for the better one.
+        let own = if own.outranks(self.shown) {
+            self.shown
+        } else {
+            own
+        };
         if own.outranks(peer.interval) {
             Rank::Better
         } else if peer.interval.outranks(own) {
@@ -538,45 +551,6 @@ impl Election {
             dead_ratio: self.config.timing.dead_ratio,
         };
         now + timing.earliest_takeover()
-    }
-
-    /// When the last of those that may still answer falls silent.
-    fn last_silent_at(&self) -> Option<Instant> {
-        self.answering.iter().map(|host| host.silent_at).max()
-    }
-
-    /// A backup keeps account of who may answer.
-    fn hear_answering(&mut self, peer: Peer, now: Instant) {
-        if !peer.is_vipd {
-            // Nor does it undo what a vipd host with this address said.
-            return;
-        }
-        let is_other = |host: &Answering| host.address != peer.address;
-        self.answering
-            .retain(|host| is_other(host) && host.silent_at > now);
-        if peer.is_farewell() || peer.is_bow_out() {
-            return;
-        }
-        if self.answering.len() >= MAX_ANSWERING {
-            self.answering.remove(0);
-        }
-        self.answering.push(Answering {
-            address: peer.address,
-            silent_at: self.silent_at(peer, now),
-        });
-    }
-
-    /// A master, of those that it knew when it took over. Who advertises for the
-    /// first time now has not answered yet, and one that fell silent is not
-    /// brought back by an advert that its farewell has overtaken.
-    fn hear_predecessor(&mut self, peer: Peer, now: Instant) {
-        let silent_at = self.silent_at(peer, now);
-        let is_peer = |host: &Answering| peer.is_vipd && host.address == peer.address;
-        if peer.is_farewell() || peer.is_bow_out() {
-            self.answering.retain(|host| !is_peer(host));
-        } else if let Some(host) = self.answering.iter_mut().find(|host| is_peer(host)) {
-            host.silent_at = silent_at;
-        }
     }
 
     fn become_init(&mut self, reason: Reason) -> Outcome {
@@ -605,7 +579,8 @@ impl Election {
 
     fn become_master(&mut self, reason: Reason, now: Instant) -> Outcome {
         let last = self.master();
-        self.answering.retain(|host| host.silent_at > now);
+        self.answering.forget_silent(now);
+        self.shown = self.advertised_interval();
         let state = State::Master {
             // The first advert is the caller's immediate duty; this is the second.
             advertise_at: now + self.config.timing.interval.period(),

@@ -1,6 +1,7 @@
 //! Who may still answer when this host takes over.
 
 use super::*;
+use crate::carp::election::answering::MAX_HOSTS;
 
 /// Takes over from `LOWER`, which preempted `HIGHER` 300 ms after it was heard.
 fn after_two(between: impl FnOnce(&mut Election)) -> Election {
@@ -82,5 +83,5 @@ fn many_masters_are_not_all_kept_in_mind() {
         election.advert(vipd(Ipv4Addr::new(10, 1, 1, host), 1, 200), T0);
     }
 
-    assert_eq!(election.answering.len(), MAX_ANSWERING);
+    assert_eq!(election.answering.len(), MAX_HOSTS);
 }
