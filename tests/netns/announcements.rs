@@ -107,7 +107,7 @@ fn the_winner_of_a_healed_network_announces_itself_again() {
 }
 
 /// An advert as a host with the right password makes it.
-fn advert(from: &Host, interval: Interval, counter: u64) -> [u8; 70] {
+fn advert(from: &Host, interval: Interval, counter: u64) -> Vec<u8> {
     let vhid = Vhid::new(42).expect("it is not zero");
     let key = Key::from_passphrase(b"secret").expect("a good password");
     let advert = Advertisement {
@@ -116,6 +116,7 @@ fn advert(from: &Host, interval: Interval, counter: u64) -> [u8; 70] {
         demote: 0,
         counter,
         digest: Authenticator::new(&key, vhid, &[VIP.into()]).sign(counter),
+        is_vipd: false,
     };
     let source = Source {
         mac: from.mac(),

@@ -8,7 +8,7 @@ use std::{env, process};
 use serde_json::{Value, json};
 use vipd::carp::timers::Timing;
 use vipd::carp::{Interval, Key, Vhid};
-use vipd::config::{Config, Paths};
+use vipd::config::{Config, Paths, Process};
 use vipd::daemon::{self, Daemon, preflight};
 use vipd::engine::{self, GroupConfig, InterfaceId, Placement};
 use vipd::io::xdp::Mode;
@@ -130,6 +130,7 @@ fn config(order: &Value) -> Config {
             groups: groups.iter().map(group).collect(),
         },
         xdp_modes: vec![Mode::Auto, Mode::Auto],
+        process: Process::default(),
     }
 }
 
