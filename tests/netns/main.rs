@@ -2,9 +2,11 @@
 
 mod announcements;
 mod groups;
+mod handover;
 mod interfaces;
 mod interop;
 mod lab;
+mod leases;
 mod links;
 mod placement;
 mod responder;
