@@ -22,7 +22,9 @@ use std::{fs, process};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
+mod census;
 mod daemon;
+mod echo;
 mod host;
 mod keepalived;
 mod prober;
@@ -31,7 +33,9 @@ mod ucarp;
 mod vipd;
 mod wait;
 
+pub use census::{Census, Count};
 pub use daemon::Daemon;
+pub use echo::{Echo, Echoes};
 pub use host::Host;
 pub use keepalived::{Keepalived, KeepalivedOptions};
 pub use prober::{Answer, Mac, Prober, Record};

@@ -105,8 +105,7 @@ impl Host {
             address,
             ..
         } = &*self.place;
-        let [a, b, c, d, e, f] = mac;
-        let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+        let mac = mac_text(*mac);
         ip(&[
             "-n", lan, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns",
             namespace, "address", &mac,
@@ -171,7 +170,22 @@ impl Host {
         ]);
     }
 
-    /// Ends `cut`.
+    /// Loses everything that comes to it; what it sends arrives.
+    pub fn cut_inbound(&self) {
+        tc(
+            &self.place.lan,
+            &["replace", "dev", &self.place.name, "root", "blackhole"],
+        );
+    }
+
+    /// Loses everything it sends, without its knowing; what comes arrives.
+    ///
+    /// A locked port of the bridge takes frames only from MACs it knows.
+    pub fn cut_outbound(&self) {
+        self.bridge_port(&["locked", "on", "learning", "off", "fdb_flush"]);
+    }
+
+    /// Ends every cut.
     pub fn heal(&self) {
         ip(&[
             "-n",
@@ -182,6 +196,35 @@ impl Host {
             "master",
             "br0",
         ]);
+        self.bridge_port(&["locked", "off", "learning", "on"]);
+        // Back to what a veth has of itself, which is no queue at all.
+        tc(
+            &self.place.lan,
+            &["replace", "dev", &self.place.name, "root", "noqueue"],
+        );
+    }
+
+    /// Has `eth0` refuse every frame that a program sends: its queue holds none.
+    /// What the responder answers does not pass the queue.
+    pub fn refuse_to_send(&self) {
+        tc(
+            &self.place.namespace,
+            &["replace", "dev", "eth0", "root", "pfifo", "limit", "0"],
+        );
+    }
+
+    /// Ends `refuse_to_send`.
+    pub fn send_again(&self) {
+        tc(
+            &self.place.namespace,
+            &["replace", "dev", "eth0", "root", "noqueue"],
+        );
+    }
+
+    fn bridge_port(&self, settings: &[&str]) {
+        let Place { name, lan, .. } = &*self.place;
+        let port = ["-n", lan, "link", "set", name, "type", "bridge_slave"];
+        ip(&[&port, settings].concat());
     }
 
     /// Lays a cable to another host: an interface of one name on both, each with
@@ -223,6 +266,15 @@ impl Host {
             .map(|byte| u8::from_str_radix(byte, 16).ok())
             .collect();
         bytes?.try_into().ok()
+    }
+
+    /// Has this host's kernel believe that an address is at a MAC, as it does
+    /// that has not asked for a while.
+    pub fn believe(&self, address: Ipv4Addr, mac: Mac) {
+        let (address, mac) = (address.to_string(), mac_text(mac));
+        self.ip(&[
+            "neigh", "replace", &address, "lladdr", &mac, "nud", "stale", "dev", "eth0",
+        ]);
     }
 
     /// Adds an address with its prefix length to `eth0`.
@@ -291,4 +343,14 @@ impl Host {
         }
         path
     }
+}
+
+fn mac_text(mac: Mac) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+fn tc(namespace: &str, qdisc: &[&str]) {
+    run(Command::new("tc")
+        .args(["-n", namespace, "qdisc"])
+        .args(qdisc));
 }

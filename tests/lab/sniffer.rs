@@ -19,6 +19,7 @@ use super::{Host, Mac};
 
 /// Records on a thread of its own until it is dropped.
 pub struct Sniffer {
+    started: Instant,
     frames: Arc<Mutex<Vec<Frame>>>,
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -47,18 +48,24 @@ impl Sniffer {
                 let socket = Socket::new(Domain::PACKET, kind, Some(protocol))
                     .expect("a packet socket opens");
                 let started = now();
-                ready.send(()).expect("the sniffer's maker waits");
+                ready.send(started).expect("the sniffer's maker waits");
                 while !stop.load(Ordering::Relaxed) {
                     read_all(&socket, started, &frames);
                 }
             })
         };
-        is_ready.recv().expect("the sniffer opens its socket");
+        let started = is_ready.recv().expect("the sniffer opens its socket");
         Self {
+            started,
             frames,
             stop,
             thread: Some(thread),
         }
+    }
+
+    /// Time since the sniffer's start, to compare with what it records.
+    pub fn elapsed(&self) -> Duration {
+        now() - self.started
     }
 
     /// What passed so far.

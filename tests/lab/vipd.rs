@@ -29,6 +29,10 @@ pub struct VipdOptions {
     pub preempt: bool,
     /// `--addresses`
     pub addresses: &'static str,
+    /// `--keep-on-exit`
+    pub keep_on_exit: bool,
+    /// `--realtime`
+    pub realtime: bool,
 }
 
 impl VipdOptions {
@@ -43,6 +47,8 @@ impl VipdOptions {
             deadratio: 3,
             preempt: false,
             addresses: "interface",
+            keep_on_exit: false,
+            realtime: false,
         }
     }
 
@@ -64,6 +70,12 @@ impl VipdOptions {
         ];
         if self.preempt {
             arguments.push("--preempt".to_owned());
+        }
+        if self.keep_on_exit {
+            arguments.push("--keep-on-exit".to_owned());
+        }
+        if self.realtime {
+            arguments.push("--realtime".to_owned());
         }
         arguments
     }

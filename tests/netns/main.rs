@@ -2,11 +2,14 @@
 
 mod announcements;
 mod groups;
+mod handover;
 mod interfaces;
 mod interop;
 mod lab;
+mod leases;
 mod links;
 mod placement;
+mod realtime;
 mod responder;
 mod scene;
 mod signals;
@@ -16,3 +19,4 @@ mod status;
 mod takeover;
 mod unprivileged;
 mod usage;
+mod wake;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use vipd_tests::lab::{Daemon, Host, Lab, UcarpOptions, VipdOptions, wait_until};
+use vipd_tests::lab::{Daemon, Host, Lab, UcarpOptions, Vipd, VipdOptions, wait_until};
 
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 100);
 
@@ -78,4 +78,22 @@ pub(crate) fn assert_untouched(host: &Host) {
         .collect();
     assert_eq!(own, [std::net::IpAddr::from(host.address())]);
     assert!(!host.ip(&["addr", "show", "dev", "lo"]).contains("10.99."));
+}
+
+/// How often a case is repeated: what `VIPD_ROUNDS` says, or twice.
+pub(crate) fn rounds() -> u32 {
+    match std::env::var("VIPD_ROUNDS") {
+        Ok(rounds) => rounds.parse().expect("VIPD_ROUNDS is a number"),
+        Err(_) => 2,
+    }
+}
+
+/// Waits until `backup` follows the master at `address`.
+pub(crate) fn wait_for_master(backup: &Vipd, address: Ipv4Addr) {
+    let address = address.to_string();
+    wait_until(&format!("{address} is followed"), SOON, || {
+        let status = backup.status()?;
+        let group = &status["groups"][0];
+        (group["role"] == "backup" && group["master"]["address"] == address.as_str()).then_some(())
+    });
 }

@@ -9,21 +9,29 @@ use crate::scene::{SOON, VIP, assert_untouched, pair, vipd, wait_for_service};
 
 const NOBODY: u32 = 65534;
 
-/// As systemd does for a service: directories of its own, and capabilities.
-fn start(host: &Host, options: &VipdOptions) -> Vipd {
-    let arguments = options.arguments(host);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+/// Gives him the directories for state and pins.
+pub(crate) fn open_to_nobody(host: &Host) {
     let (state, bpffs) = (host.directory().join("state"), host.bpffs());
     fs::create_dir_all(&state).expect("cannot make a directory");
     for directory in [state, bpffs] {
         chown(&directory, Some(NOBODY), Some(NOBODY)).expect("root may give it away");
     }
+}
 
+/// Lets him make the socket, which is right in the host's directory.
+pub(crate) fn let_write(host: &Host) {
+    fs::set_permissions(host.directory(), Permissions::from_mode(0o777)).expect("it is ours");
+}
+
+/// As systemd does for a service: directories of its own, and capabilities.
+fn start(host: &Host, options: &VipdOptions) -> Vipd {
+    let arguments = options.arguments(host);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    open_to_nobody(host);
     let command = Vipd::command_on(host, &arguments);
     let capabilities = ["net_admin", "net_raw", "bpf"];
     let mut command = Vipd::as_nobody(host, &capabilities, &command);
-    // The socket is made right there.
-    fs::set_permissions(host.directory(), Permissions::from_mode(0o777)).expect("it is ours");
+    let_write(host);
     let vipd = Vipd::from_command(host, &mut command);
     vipd.wait_for_log("ready", SOON);
     vipd

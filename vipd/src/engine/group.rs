@@ -74,7 +74,8 @@ pub(super) struct Group {
     election: Election,
     link: Option<Link>,
     claim: Option<Claim>,
-    /// When the addresses come off the interface, after the role was given up.
+    /// When the addresses come off the interface, after the role was given up; or
+    /// off `lo`, at the end.
     unplace_at: Option<Instant>,
     /// An earlier daemon's lease that this one goes on with.
     adopted: Option<Instant>,

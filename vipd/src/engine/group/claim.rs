@@ -194,12 +194,20 @@ impl Group {
             | Reason::Resumed => None,
         };
 
-        if self.config.placement == Placement::Interface {
-            match (claim.map(|claim| claim.stage), drain) {
-                (Some(Stage::Answering), Some(drain)) => self.unplace_at = Some(now + drain),
-                (None | Some(Stage::Advertising), _) => {}
-                (Some(_), _) => self.unplace(out),
+        let stage = claim.map(|claim| claim.stage);
+        match (self.config.placement, stage, drain) {
+            (Placement::Interface, Some(Stage::Answering), Some(drain)) => {
+                self.unplace_at = Some(now + drain);
             }
+            (Placement::Interface, None | Some(Stage::Advertising), _) => {}
+            (Placement::Interface, Some(_), _) => self.unplace(out),
+            // They leave `lo` as the last thing that the daemon does.
+            (Placement::Loopback, Some(Stage::Answering), Some(drain))
+                if transition.reason == Reason::Shutdown =>
+            {
+                self.unplace_at = Some(now + drain);
+            }
+            (Placement::Loopback | Placement::None, _, _) => {}
         }
         if let Some(claim) = claim.filter(|claim| claim.stage != Stage::Answering) {
             self.log_change(claim.transition, out);
@@ -268,7 +276,8 @@ impl Group {
     fn unplace(&mut self, out: &mut VecDeque<Output>) {
         self.unplace_at = None;
         // A host that is master again has put them there for itself.
-        if self.election.role() != Role::Master {
+        let is_wanted = self.election.role() == Role::Master;
+        if self.config.placement == Placement::Interface && !is_wanted {
             out.push_back(Output::RemoveAddresses {
                 interface: self.interface(),
                 group: self.id,

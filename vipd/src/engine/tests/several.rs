@@ -212,6 +212,24 @@ fn a_shutdown_falls_silent_bows_out_and_takes_the_addresses_along() {
 }
 
 #[test]
+fn a_shutdown_waits_for_the_clients_of_an_address_on_the_loopback_device() {
+    for (placement, drains) in [(Placement::Loopback, true), (Placement::None, false)] {
+        let placed = GroupConfig {
+            placement,
+            ..group()
+        };
+        let mut daemon = masters(vec![placed]);
+
+        daemon.handle(Input::Shutdown);
+
+        assert_eq!(daemon.engine.is_drained(), !drains, "{placement:?}");
+        // The daemon removes it when it ends, whatever was its role.
+        assert!(daemon.advance(ms(1300)).is_empty());
+        assert!(daemon.engine.is_drained());
+    }
+}
+
+#[test]
 fn after_a_shutdown_nothing_is_ever_done_again() {
     let mut daemon = masters(vec![group(), elsewhere()]);
     daemon.handle(Input::Shutdown);
