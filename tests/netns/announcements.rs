@@ -10,7 +10,7 @@ use vipd::io::packet_socket::FrameSocket;
 use vipd_common::arp::{ArpFrame, Kind};
 use vipd_tests::lab::{Host, Lab, Sniffer, Vipd, VipdOptions, now, wait_until};
 
-use crate::scene::{SOON, VIP, count, pair, vipd};
+use crate::scene::{SOON, VIP, count, pair, vipd, wait_for_address};
 
 const OTHER_VIP: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 101);
 
@@ -103,7 +103,7 @@ fn the_winner_of_a_healed_network_announces_itself_again() {
     let heard = rounds(&sniffer, &n1, VIP, REQUEST)[0] + Duration::from_millis(700);
     assert!(last_of_the_loser.is_none_or(|at| at < heard));
     first.wait_for_log("a less preferred host claims to be master", SOON);
-    assert!(!n2.addresses().contains(&VIP.into()));
+    wait_for_address(&n2, VIP, false);
 }
 
 /// An advert as a host with the right password makes it.
@@ -145,13 +145,14 @@ fn a_flood_of_inferior_adverts_is_answered_once_a_second() {
                 .expect("the link is up");
             sent += 1;
         }
-        (rounds(&sniffer, &n1, VIP, REPLY).len() >= 5).then_some(())
+        (rounds(&sniffer, &n1, VIP, REPLY).len() >= 7).then_some(())
     });
     let took = now() - began;
     let rounds = rounds(&sniffer, &n1, VIP, REPLY);
     // The sends and the receipts jitter, so single gaps say little.
     assert!(took > Duration::from_secs(3), "{rounds:?} within {took:?}");
-    for pair in rounds.windows(2) {
+    // The first may follow on each other, for they are the ones that matter.
+    for pair in rounds[3..].windows(2) {
         assert!(pair[1] - pair[0] > Duration::from_millis(500), "{rounds:?}");
     }
     assert!(first.counter("challenges") > 100, "of {sent} sent");

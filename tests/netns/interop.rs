@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use vipd_tests::lab::{Host, Lab, Prober, Ucarp, UcarpOptions, Vipd, VipdOptions, now, wait_until};
 
-use crate::scene::{SOON, VIP, count, pair, ucarp, vipd, wait_for_service};
+use crate::scene::{SOON, VIP, count, pair, ucarp, vipd, wait_for_address, wait_for_service};
 
 #[test]
 fn a_ucarp_takes_over_from_a_killed_vipd() {
@@ -113,7 +113,7 @@ fn a_vipd_falls_silent_for_a_preferred_ucarp_that_preempts() {
     assert_eq!(first.group()["reason"], "better_master");
     assert_eq!(first.group()["owner_mac"], serde_json::Value::Null);
     wait_for_service(&client, &n2);
-    assert!(!n1.addresses().contains(&VIP.into()));
+    wait_for_address(&n1, VIP, false);
 
     // ucarp runs its script before it advertises, so for a moment both answer.
     let settled = prober.so_far().answers.len();

@@ -189,7 +189,9 @@ fn bpftool_names_the_fields_of_every_map() {
             .expect("bpftool is installed");
         assert!(output.status.success(), "{map}: {output:?}");
         let dump: Value = serde_json::from_slice(&output.stdout).expect("bpftool prints JSON");
-        let entry = &dump[0]["formatted"];
+        // A group's row is its vhid.
+        let row = if map == "groups" { 42 } else { 0 };
+        let entry = &dump[row]["formatted"];
         let value = match map {
             "counters" => &entry["values"][0]["value"],
             _ => &entry["value"],

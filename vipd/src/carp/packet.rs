@@ -25,9 +25,12 @@
 //! +---------------------------------------------------------------+
 //! |      'v'      |      'i'      |      'p'      |      'd'      |
 //! +---------------+---------------+---------------+---------------+
-//! |  version = 1  |                   zero                        |
-//! +---------------+-----------------------------------------------+
+//! |  version = 1  |     zero      |         sum's complement      |
+//! +---------------+---------------+-------------------------------+
 //! ```
+//!
+//! Its last word makes the one's complement sum of the mark zero, for those who
+//! take the checksum over the whole payload (Wireshark, carp-rs).
 
 use std::net::Ipv4Addr;
 
@@ -46,7 +49,7 @@ const ETHERNET_LEN: usize = 14;
 const IPV4_LEN: usize = 20;
 
 /// What a vipd host appends. A later version may be longer, and begins alike.
-const MARK: [u8; 8] = *b"vipd\x01\0\0\0";
+const MARK: [u8; 8] = *b"vipd\x01\0\x18\x32";
 
 /// What every version of the mark begins with.
 const MARK_MAGIC: &[u8] = b"vipd";

@@ -320,6 +320,9 @@ fn a_vipd_host_is_known_by_what_follows_the_header() {
         Advertisement::parse(&frame[ETHERNET_LEN..]),
         Ok((source.address, advert))
     );
+    // Wireshark and carp-rs sum up the whole payload.
+    assert_eq!(checksum(&MARK), 0);
+    assert_eq!(checksum(&frame[ETHERNET_LEN + IPV4_LEN..]), 0);
     // The IP length decides, not what Ethernet padded the frame with.
     let legacy = VECTORS[0].advertisement().emit_frame(source, 0);
     let padded: Vec<u8> = legacy[ETHERNET_LEN..].iter().copied().chain(MARK).collect();
