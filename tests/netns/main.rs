@@ -1,6 +1,7 @@
 //! Real kernels, real sockets, real peers: in network namespaces, as root.
 
 mod announcements;
+mod clean;
 mod groups;
 mod handover;
 mod interfaces;
