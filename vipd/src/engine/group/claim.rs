@@ -83,6 +83,9 @@ impl Group {
             self.log_change(transition, out);
         }
     }
+            // What the other one still had to announce, or to defend, nobody knows.
+            self.announcements.begin(now);
+            self.announce_if_due(now, out);
 
     /// Takes the last step if nothing stands in its way.
     pub(super) fn advance(&mut self, now: Instant, out: &mut VecDeque<Output>) {

@@ -350,6 +350,8 @@ fn a_new_daemon_goes_on_with_the_lease_of_the_one_before_it() {
         "log init to master: resumed",
         "lease",
     ];
+        "request 10.0.0.100",
+        "reply 10.0.0.100",
     assert_eq!(words(&steps), expected);
     assert_eq!(daemon.role(G0), Role::Master);
     assert_eq!(daemon.lease(), Some(daemon.now + LEASE));
