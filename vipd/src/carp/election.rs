@@ -431,12 +431,12 @@ impl Election {
     /// What a backup makes of an advert.
     fn follow(&self, backup: Backup, peer: Peer, now: Instant) -> Backup {
         let timing = self.config.timing;
-        let is_followed = backup
-            .master
-            .is_none_or(|master| master.address == peer.address);
+        let is_master = |master: Peer| master.address == peer.address;
+        let is_followed = backup.master.is_none_or(is_master);
 
-        if peer.is_bow_out() && !is_followed {
-            // Only the master can give the role away; this one had lost it.
+        if peer.is_bow_out() && !backup.master.is_some_and(is_master) {
+            // Only the master can give the role away. This one had lost it, or
+            // was never heard as one: another may be alive that was not either.
             return backup;
         }
 

@@ -66,6 +66,13 @@ fn following(config: Config, master: Peer, now: Instant) -> Election {
     election
 }
 
+/// A backup whose master has bowed out, at `now`.
+fn resigned(config: Config, now: Instant) -> Election {
+    let mut election = following(config, peer(HIGHER, 1, 64), now);
+    election.advert(bow_out(HIGHER), now);
+    election
+}
+
 /// A master since `now`.
 fn master(config: Config, now: Instant) -> Election {
     let mut election = listening(config, now - config.timing.master_down(None));

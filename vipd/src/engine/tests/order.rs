@@ -78,16 +78,16 @@ fn nothing_is_answered_or_announced_before_the_addresses_are_placed() {
 
 #[test]
 fn taking_over_is_the_same_for_whatever_reason() {
-    let with = |preempt, advert| {
+    let with = |preempt, adverts: &[(u8, u8)]| {
         let mut daemon = Daemon::listening(vec![GroupConfig { preempt, ..group() }]);
         let (advbase, advskew) = advert;
         daemon.hear(&Neighbour::new(HIGHER).advert(advbase, advskew));
         daemon.advance(ms(0))
     };
     let cases = [
-        (with(true, (1, 100)), "preempt"),
-        (with(false, (3, 1)), "master_too_slow"),
-        (with(false, (255, 255)), "master_resigned"),
+        (with(true, &[(1, 100)]), "preempt"),
+        (with(false, &[(3, 1)]), "master_too_slow"),
+        (with(false, &[(1, 100), (255, 255)]), "master_resigned"),
     ];
     for (steps, reason) in cases {
         let log = format!("log backup to master: {reason}");

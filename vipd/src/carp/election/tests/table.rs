@@ -47,12 +47,12 @@ listening  H_better  backup -               4250
 listening  H_equal   backup -               5000
 listening  H_worse   backup -               500
 listening  H_slow    backup -               500
-listening  H_bow_out backup -               500
+listening  H_bow_out backup -               3400
 listening  L_better  backup -               4250
 listening  L_equal   backup -               5000
 listening  L_worse   backup -               500
 listening  L_slow    backup -               500
-listening  L_bow_out backup -               500
+listening  L_bow_out backup -               3400
 following  start     backup -               4150
 following  halt      init   link_down       -
 following  step_down backup -               4150
@@ -159,7 +159,7 @@ fn given(state: &str) -> Election {
         "listening" => listening(config, T0),
         "following" => following(config, peer(HIGHER, 1, 64), T0),
         "preempting" => following(config, peer(HIGHER, 1, 192), T0),
-        "resigned" => following(config, bow_out(HIGHER), T0),
+        "resigned" => resigned(config, T0),
         "master" => master(config, T0),
         other => panic!("no state {other}"),
     }

@@ -107,8 +107,17 @@ fn a_bow_out_of_a_host_that_is_not_the_master_changes_nothing() {
 }
 
 #[test]
+fn a_bow_out_of_a_host_that_was_never_heard_as_master_changes_nothing() {
+    let mut backup = listening(config(1, 0, true), T0);
+
+    backup.advert(bow_out(LOWER), T0 + ms(500));
+
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(3000)));
+}
+
+#[test]
 fn an_advert_of_the_next_master_ends_the_wait_after_a_bow_out() {
-    let mut backup = following(config(1, 128, false), bow_out(HIGHER), T0);
+    let mut backup = resigned(config(1, 128, false), T0);
 
     backup.advert(peer(LOWER, 1, 64), T0 + ms(260));
     let (due, outcome) = expire(&mut backup);
