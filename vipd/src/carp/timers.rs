@@ -16,6 +16,9 @@ pub struct Timing {
     pub dead_ratio: u8,
 }
 
+/// Intervals that a vipd host waits at least.
+const LEAST_RATIO: u8 = 2;
+
 impl Timing {
     /// How long after the last advert a backup takes the master for dead.
     ///
@@ -27,8 +30,12 @@ impl Timing {
     /// *advertised*, plus the own skew (VRRPv3's idea, RFC 5798 section 6.1), so
     /// that a master knows how long vipd backups wait without knowing how they
     /// are configured. It is never earlier than CARP allows.
+    ///
+    /// Differs: a ratio of 1 counts as 2 here. One interval after an advert the
+    /// next one is on its way, and a host that takes over then answers beside a
+    /// master that is alive.
     pub fn master_down(self, master: Option<Interval>) -> Duration {
-        let ratio = u32::from(self.dead_ratio);
+        let ratio = u32::from(self.dead_ratio.max(LEAST_RATIO));
         let own = match self.interval {
             Interval { advbase: 0, .. } => self.interval.period() * ratio,
             Interval { advbase, .. } => {
@@ -83,7 +90,9 @@ impl Timing {
     /// coming is no news, and two missed adverts are.
     pub fn lapse(self) -> Duration {
         if self.has_gaps() {
-            self.interval.period() * 2
+            // Earlier than a backup may wait, as with the lease.
+            let missed = self.interval.period() * 2;
+            missed - missed / 64
         } else {
             self.lease()
         }
@@ -135,6 +144,17 @@ mod tests {
 
     #[test]
     fn a_slow_masters_interval_is_respected() {
+    #[test]
+    fn no_backup_takes_over_while_the_next_advert_is_on_its_way() {
+        // Found by the simulator: deadratio 1, and a better backup.
+        for (advbase, ratio) in [(0, 1), (1, 1), (3, 1), (1, 2)] {
+            let master = Interval::new(advbase, 200);
+            let wait = timing(advbase, 0, ratio).master_down(Some(master));
+            assert_eq!(wait, master.period() * 2);
+        }
+        assert_eq!(timing(1, 0, 1).master_down(None), Duration::from_secs(2));
+    }
+
         let backup = timing(1, 0, 3);
         assert_eq!(
             backup.master_down(Some(Interval::new(1, 128))),

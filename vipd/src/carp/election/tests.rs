@@ -126,7 +126,7 @@ fn a_backup_takes_over_after_the_ratio_times_advbase_and_its_skew_to_the_nanosec
         ((1, 100, 3), Duration::from_nanos(3_390_625_000)),
         ((1, 254, 3), Duration::from_nanos(3_992_187_500)),
         ((2, 128, 5), ms(10_500)),
-        ((1, 64, 1), ms(1250)),
+        ((1, 64, 1), ms(2250)),
         ((255, 0, 255), ms(65_025_000)),
         ((0, 0, 3), in_256ths(1) * 3),
         ((0, 0, 10), in_256ths(1) * 10),

@@ -228,15 +228,15 @@ fn where_the_lease_has_gaps_two_missed_adverts_end_mastership() {
         ..group()
     };
     let mut steady = Daemon::listening(vec![config()]);
-    steady.advance(ms(1000));
+    steady.advance(ms(2000));
     let steps = steady.advance(ms(60_000));
     assert_eq!(count(&steps, "advert"), 60);
     assert_eq!(steady.role(G0), Role::Master);
 
     let mut failing = Daemon::listening(vec![config()]);
-    failing.advance(ms(1000));
+    failing.advance(ms(2000));
     failing.failing.insert(Effect::Send);
-    let before = failing.advance(ms(2000) - NANOSECOND);
+    let before = failing.advance(ms(2000) - ms(2000) / 64 - NANOSECOND);
     let end = failing.advance(NANOSECOND);
 
     assert_eq!(count(&before, "silence"), 0);
