@@ -19,9 +19,12 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+mod answering;
+
 use super::Interval;
 use super::timers::Timing;
 use crate::time::Instant;
+use answering::Answering;
 
 /// Sends in a row that must fail before a master is demoted, and succeed before
 /// it is well again (`CARP_SENDAD_MAX_ERRORS`, `CARP_SENDAD_MIN_SUCCESS`,
@@ -159,6 +162,11 @@ impl Peer {
         self.is_vipd && self.interval.is_farewell()
     }
 
+    /// Whether its sender answers no more.
+    pub(crate) fn is_silent(self) -> bool {
+        self.is_farewell() || self.is_bow_out()
+    }
+
     fn is_bow_out(self) -> bool {
         self.interval == Interval::BOW_OUT
     }
@@ -193,10 +201,7 @@ pub enum Outcome {
 enum State {
     Init,
     Backup(Backup),
-    Master {
-        advertise_at: Instant,
-        predecessor: Option<Predecessor>,
-    },
+    Master { advertise_at: Instant },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,18 +212,8 @@ struct Backup {
     because: Reason,
     /// Who is master.
     master: Option<Peer>,
-    /// When that master answers no more, if it is a vipd host and falls silent
-    /// now: its lease counts from before it sent the advert.
-    master_silent_at: Instant,
     /// No preemption before.
     hold_until: Instant,
-}
-
-/// A master that this host takes over from, and that may still answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Predecessor {
-    address: Ipv4Addr,
-    silent_at: Instant,
 }
 
 /// The election of one virtual host on one interface.
@@ -226,6 +221,11 @@ struct Predecessor {
 pub struct Election {
     config: Config,
     state: State,
+    /// Not the followed master alone: while the role changes hands twice, the
+    /// first of three may have been stopped.
+    answering: Answering,
+    /// What its last advert as a master said.
+    shown: Interval,
     demoted: bool,
     send_failures: u8,
     send_successes: u8,
@@ -237,6 +237,8 @@ impl Election {
         Self {
             config,
             state: State::Init,
+            answering: Answering::default(),
+            shown: config.timing.interval,
             demoted: false,
             send_failures: 0,
             send_successes: 0,
@@ -274,17 +276,23 @@ impl Election {
         match self.state {
             State::Init => Outcome::Nothing,
             State::Backup(backup) => {
+                let silent_at = self.silent_at(peer, now);
+                self.answering.heard_by_backup(peer, silent_at, now);
                 self.state = State::Backup(self.follow(backup, peer, now));
                 Outcome::Nothing
             }
             State::Master { .. } => {
-                self.hear_predecessor(peer, now);
-                if peer.is_farewell() || peer.is_bow_out() {
+                let silent_at = self.silent_at(peer, now);
+                self.answering.heard_by_master(peer, silent_at);
+                if peer.is_silent() {
                     return Outcome::Yielded;
                 }
                 match self.rank_against(peer) {
                     Rank::Better => Outcome::Challenged,
-                    Rank::Worse(reason) => self.become_backup(reason, Some(peer), now, now),
+                    Rank::Worse(reason) => {
+                        self.answering.heard_by_backup(peer, silent_at, now);
+                        self.become_backup(reason, Some(peer), now, now)
+                    }
                 }
             }
         }
@@ -307,16 +315,12 @@ impl Election {
                 Outcome::Nothing
             }
             State::Backup(backup) => self.become_master(backup.because, now),
-            State::Master { advertise_at, .. } if now < advertise_at => Outcome::Nothing,
-            State::Master {
-                advertise_at,
-                predecessor,
-            } => {
+            State::Master { advertise_at } if now < advertise_at => Outcome::Nothing,
+            State::Master { advertise_at } => {
                 let period = self.advertised_interval().period();
                 let on_beat = advertise_at + period;
                 self.state = State::Master {
                     advertise_at: if on_beat > now { on_beat } else { now + period },
-                    predecessor,
                 };
                 Outcome::Advertise
             }
@@ -375,16 +379,16 @@ impl Election {
         match self.state {
             State::Init => None,
             State::Backup(backup) => Some(backup.expires_at),
-            State::Master { advertise_at, .. } => Some(advertise_at),
+            State::Master { advertise_at } => Some(advertise_at),
         }
     }
 
-    /// Until when the master before this one may still answer. `None` if it has
-    /// fallen silent, or is not known to keep to a lease: then CARP's rule holds,
+    /// Until when a master before this one may still answer. `None` if all have
+    /// fallen silent, or are not known to keep to a lease: then CARP's rule holds,
     /// and the first advert takes the role.
     pub fn predecessor(&self) -> Option<Instant> {
         match self.state {
-            State::Master { predecessor, .. } => predecessor.map(|master| master.silent_at),
+            State::Master { .. } => self.answering.until(),
             State::Init | State::Backup(_) => None,
         }
     }
@@ -413,6 +417,12 @@ impl Election {
         } else {
             configured
         }
+    }
+
+    /// What the advert says that is sent now.
+    pub fn next_advert(&mut self) -> Interval {
+        self.shown = self.advertised_interval();
+        self.shown
     }
 
     pub fn is_demoted(&self) -> bool {
@@ -450,11 +460,6 @@ impl Election {
             expires_at: now + timing.master_down(Some(peer.interval)),
             because: Reason::MasterTimeout,
             master: Some(peer),
-            master_silent_at: if peer.is_bow_out() {
-                now
-            } else {
-                now + self.lease_of(peer)
-            },
             hold_until: backup.hold_until,
         };
         let because = if peer.is_bow_out() {
@@ -479,7 +484,12 @@ impl Election {
 
         // Differs: legacy hosts take over at once here, all of them together.
         // Waiting out the own skew lets the best of them be first.
-        let soon = now + timing.interval.skew();
+        let skew_over = now + timing.interval.skew();
+        let soon = match self.answering.until() {
+            // Not the only master: if the other one lives, it will be heard.
+            Some(silent_at) if peer.is_bow_out() => skew_over.max(silent_at),
+            _ => skew_over,
+        };
         let is_waiting = backup.because != Reason::MasterTimeout;
         Backup {
             // Further adverts do not put it off.
@@ -510,6 +520,13 @@ impl Election {
 
     fn rank_against(&self, peer: Peer) -> Rank {
         let own = self.advertised_interval();
+        // A host that is well again is so for others from its next advert on:
+        // before that, two would take themselves for the better one.
+        let own = if own.outranks(self.shown) {
+            self.shown
+        } else {
+            own
+        };
         if own.outranks(peer.interval) {
             Rank::Better
         } else if peer.interval.outranks(own) {
@@ -521,29 +538,16 @@ impl Election {
         }
     }
 
-    /// How long a vipd master may answer after an advert. It counts from before
-    /// the advert was sent, so counting from when it was heard is enough.
-    fn lease_of(&self, master: Peer) -> Duration {
+    /// When a vipd master answers no more that was heard now and sends nothing
+    /// further. Its lease counts from before it sent the advert. A later one that
+    /// it sent at the end of that lease has arrived by then: it has the time that
+    /// the lease is shorter than need be.
+    fn silent_at(&self, master: Peer, now: Instant) -> Instant {
         let timing = Timing {
             interval: master.interval,
             dead_ratio: self.config.timing.dead_ratio,
         };
-        timing.lease()
-    }
-
-    /// Keeps account of when the master before this one falls silent.
-    fn hear_predecessor(&mut self, peer: Peer, now: Instant) {
-        let lease = self.lease_of(peer);
-        if let State::Master { predecessor, .. } = &mut self.state
-            && let Some(master) = predecessor
-            && master.address == peer.address
-        {
-            if peer.is_farewell() || peer.is_bow_out() {
-                *predecessor = None;
-            } else {
-                master.silent_at = now + lease;
-            }
-        }
+        now + timing.earliest_takeover()
     }
 
     fn become_init(&mut self, reason: Reason) -> Outcome {
@@ -565,7 +569,6 @@ impl Election {
             expires_at: listen_from + wait,
             because: Reason::MasterTimeout,
             master,
-            master_silent_at: listen_from + master.map_or(Duration::ZERO, |m| self.lease_of(m)),
             hold_until,
         };
         self.change(State::Backup(backup), reason, master)
@@ -573,20 +576,11 @@ impl Election {
 
     fn become_master(&mut self, reason: Reason, now: Instant) -> Outcome {
         let last = self.master();
-        let predecessor = match self.state {
-            // Whoever was silent for so long, or resigned, does not answer.
-            State::Backup(backup) if backup.master_silent_at > now => last
-                .filter(|master| master.is_vipd)
-                .map(|master| Predecessor {
-                    address: master.address,
-                    silent_at: backup.master_silent_at,
-                }),
-            State::Init | State::Backup(_) | State::Master { .. } => None,
-        };
+        self.answering.forget_silent(now);
+        self.shown = self.advertised_interval();
         let state = State::Master {
             // The first advert is the caller's immediate duty; this is the second.
             advertise_at: now + self.advertised_interval().period(),
-            predecessor,
         };
         self.change(state, reason, last)
     }

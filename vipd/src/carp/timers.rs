@@ -77,12 +77,21 @@ impl Timing {
     /// shorter than the interval: the host then falls silent between its
     /// adverts. Safety first: see [`Timing::has_gaps`].
     pub fn lease(self) -> Duration {
+        self.earliest_takeover() - self.guard()
+    }
+
+    /// What a lease is shorter than need be.
+    pub fn guard(self) -> Duration {
+        self.earliest_takeover() / 64
+    }
+
+    /// How long after an advert of this host no peer takes it for dead.
+    pub fn earliest_takeover(self) -> Duration {
         let ratio = u64::from(self.dead_ratio);
-        let earliest = match self.interval.advbase {
+        match self.interval.advbase {
             0 => skews_to_duration(ratio),
             base => Duration::from_secs(u64::from(base) * ratio),
-        };
-        earliest - earliest / 64
+        }
     }
 
     /// How long after its last advert a master must admit that it is none: when
@@ -136,15 +145,6 @@ mod tests {
     }
 
     #[test]
-    fn advbase_zero_counts_in_skews() {
-        // OpenBSD `carp_setrun`.
-        assert_eq!(timing(0, 0, 3).master_down(None), skews_to_duration(3));
-        assert_eq!(timing(0, 10, 3).master_down(None), skews_to_duration(30));
-    }
-
-    #[test]
-    fn a_slow_masters_interval_is_respected() {
-    #[test]
     fn no_backup_takes_over_while_the_next_advert_is_on_its_way() {
         // Found by the simulator: deadratio 1, and a better backup.
         for (advbase, ratio) in [(0, 1), (1, 1), (3, 1), (1, 2)] {
@@ -155,6 +155,15 @@ mod tests {
         assert_eq!(timing(1, 0, 1).master_down(None), Duration::from_secs(2));
     }
 
+    #[test]
+    fn advbase_zero_counts_in_skews() {
+        // OpenBSD `carp_setrun`.
+        assert_eq!(timing(0, 0, 3).master_down(None), skews_to_duration(3));
+        assert_eq!(timing(0, 10, 3).master_down(None), skews_to_duration(30));
+    }
+
+    #[test]
+    fn a_slow_masters_interval_is_respected() {
         let backup = timing(1, 0, 3);
         assert_eq!(
             backup.master_down(Some(Interval::new(1, 128))),

@@ -508,7 +508,8 @@ impl Group {
     }
 
     fn advertise(&mut self, out: &mut VecDeque<Output>) {
-        self.transmit(self.election.advertised_interval(), Purpose::Advert, out);
+        let interval = self.election.next_advert();
+        self.transmit(interval, Purpose::Advert, out);
     }
 
     fn source_address(&self) -> Option<Ipv4Addr> {

@@ -527,6 +527,22 @@ fn a_demoted_master_yields_to_a_healthy_host_and_beats_at_its_advertised_interva
 }
 
 #[test]
+fn a_master_that_is_well_again_has_its_rank_from_its_next_advert_on() {
+    let mut election = master(config(1, 0, false), T0);
+    (0..SEND_STREAK).for_each(|_| election.send_failed());
+    election.next_advert();
+    (0..SEND_STREAK).for_each(|_| election.sent());
+    let mut heard_early = election.clone();
+    election.next_advert();
+
+    let early = heard_early.advert(vipd(HIGHER, 1, 0), T0);
+    let later = election.advert(vipd(HIGHER, 1, 0), T0);
+
+    assert_eq!(reason(early), Some(Reason::BetterMaster));
+    assert_eq!(later, Outcome::Challenged);
+}
+
+#[test]
 fn a_demoted_backup_preempts_only_what_is_worse_than_it_is_now() {
     let backup = || {
         let mut backup = listening(config(1, 0, true), T0);
@@ -621,5 +637,6 @@ fn each_reason_has_a_name_of_its_own() {
     assert_eq!(names.len(), Reason::ALL.len());
 }
 
+mod answering;
 mod table;
 mod waiting;

@@ -80,8 +80,10 @@ fn nothing_is_answered_or_announced_before_the_addresses_are_placed() {
 fn taking_over_is_the_same_for_whatever_reason() {
     let with = |preempt, adverts: &[(u8, u8)]| {
         let mut daemon = Daemon::listening(vec![GroupConfig { preempt, ..group() }]);
-        let (advbase, advskew) = advert;
-        daemon.hear(&Neighbour::new(HIGHER).advert(advbase, advskew));
+        let mut neighbour = Neighbour::new(HIGHER);
+        for (advbase, advskew) in adverts {
+            daemon.hear(&neighbour.advert(*advbase, *advskew));
+        }
         daemon.advance(ms(0))
     };
     let cases = [
@@ -272,14 +274,15 @@ fn a_living_vipd_master_is_waited_for_until_it_says_farewell() {
 fn a_vipd_master_that_says_nothing_is_waited_for_until_its_lease_has_ended() {
     let (mut daemon, _) = preempting(Placement::Interface);
     let heard = daemon.now;
-    let lease = timing(1, 100, 3).lease();
+    // And a little longer: what it sent at its end may be on its way.
+    let lease = timing(1, 100, 3).earliest_takeover();
 
     let before = daemon.advance(lease - ms(1));
     assert_eq!(count(&before, "lease"), 0, "{before:?}");
     let after = daemon.advance(ms(1));
 
     assert_eq!(daemon.now, heard + lease);
-    assert_eq!(words(&after)[0], "lease");
+    assert!(count(&after, "lease") > 0, "{after:?}");
 }
 
 #[test]
@@ -347,11 +350,11 @@ fn a_new_daemon_goes_on_with_the_lease_of_the_one_before_it() {
     let expected = [
         "advert 1/0",
         "place",
+        "request 10.0.0.100",
+        "reply 10.0.0.100",
         "log init to master: resumed",
         "lease",
     ];
-        "request 10.0.0.100",
-        "reply 10.0.0.100",
     assert_eq!(words(&steps), expected);
     assert_eq!(daemon.role(G0), Role::Master);
     assert_eq!(daemon.lease(), Some(daemon.now + LEASE));

@@ -1,0 +1,87 @@
+//! Who may still answer when this host takes over.
+
+use super::*;
+use crate::carp::election::answering::MAX_HOSTS;
+
+/// Takes over from `LOWER`, which preempted `HIGHER` 300 ms after it was heard.
+fn after_two(between: impl FnOnce(&mut Election)) -> Election {
+    let mut election = following(config(1, 0, true), vipd(HIGHER, 1, 200), T0);
+    between(&mut election);
+    election.advert(vipd(LOWER, 1, 100), T0 + ms(300));
+    election.advert(vipd(LOWER, 1, 100), T0 + ms(400));
+    let (_, outcome) = expire(&mut election);
+    assert_eq!(reason(outcome), Some(Reason::Preempt));
+    election
+}
+
+#[test]
+fn a_master_that_was_preempted_by_another_and_said_nothing_is_waited_for() {
+    let mut election = after_two(|_| {});
+
+    election.advert(vipd(LOWER, 1, 255), T0 + ms(500));
+
+    assert_eq!(election.predecessor(), Some(T0 + ms(3000)));
+}
+
+#[test]
+fn nobody_is_waited_for_once_all_have_said_farewell() {
+    let mut election = after_two(|election| {
+        election.advert(vipd(HIGHER, 1, 255), T0 + ms(200));
+    });
+
+    election.advert(vipd(LOWER, 1, 255), T0 + ms(500));
+
+    assert_eq!(election.predecessor(), None);
+}
+
+#[test]
+fn the_wait_is_as_long_as_an_advert_from_the_end_of_the_lease_can_be_late() {
+    let mut election = following(config(1, 0, true), vipd(HIGHER, 1, 200), T0);
+    expire(&mut election);
+
+    let lease = Timing {
+        interval: Interval::new(1, 200),
+        dead_ratio: 3,
+    }
+    .lease();
+    assert_eq!(election.predecessor(), Some(T0 + lease + ms(3000) / 64));
+}
+
+#[test]
+fn what_a_legacy_host_says_with_the_masters_address_does_not_end_the_wait() {
+    let mut election = following(config(1, 0, true), vipd(HIGHER, 1, 200), T0);
+
+    election.advert(bow_out(HIGHER), T0 + ms(100));
+    expire(&mut election);
+
+    assert_eq!(election.role(), Role::Master);
+    assert_eq!(election.predecessor(), Some(T0 + ms(3000)));
+}
+
+#[test]
+fn a_bow_out_beside_another_living_master_is_no_reason_to_hurry() {
+    // Two claimed the role at once, and the one heard last could not keep it.
+    let mut election = listening(config(1, 10, false), T0);
+    election.advert(vipd(HIGHER, 1, 10), T0);
+    election.advert(vipd(LOWER, 1, 10), T0 + ms(1));
+    let resigned = Peer {
+        is_vipd: true,
+        ..bow_out(LOWER)
+    };
+
+    election.advert(resigned, T0 + ms(2));
+    assert_eq!(election.poll_timeout(), Some(T0 + ms(3000)));
+    election.advert(vipd(HIGHER, 1, 10), T0 + ms(1000));
+
+    assert!(election.poll_timeout() > Some(T0 + ms(4000)));
+}
+
+#[test]
+fn many_masters_are_not_all_kept_in_mind() {
+    let mut election = listening(config(1, 0, true), T0);
+    for host in 0..200 {
+        election.advert(vipd(Ipv4Addr::new(10, 1, 1, host), 1, 200), T0);
+    }
+
+    assert_eq!(election.answering.len(), MAX_HOSTS);
+}
