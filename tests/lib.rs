@@ -15,6 +15,7 @@ pub mod sim {
     mod daemon;
     pub mod faults;
     pub mod host;
+    mod inflict;
     pub mod kernel;
     pub mod lan;
     pub mod rng;
@@ -29,6 +30,7 @@ pub mod sim {
     pub mod coverage;
     pub mod seeds;
     mod settled;
+    pub mod succession;
 
     pub mod story;
 }

@@ -35,6 +35,10 @@ pub enum Checker {
     /// Two backups of different skew do not take over together.
     SkewOrders,
     OneLinePerEpisode,
+    /// Nobody speaks as a master that it has not been since.
+    NothingLate,
+    /// A daemon goes on with a lease that is its own and has not ended.
+    ResumesOnOwnLease,
 }
 
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use vipd::carp::{Advertisement, Interval, Role};
+use vipd::carp::timers::Timing;
+use vipd::carp::{Advertisement, Interval, Reason, Role};
 use vipd::engine::{Engine, GroupCounters, GroupId};
 use vipd::mac::MacAddr;
 use vipd::time::Instant;
@@ -13,32 +14,25 @@ use super::checker::{Checker, Violation, time};
 use super::host::WAKE_DELAY;
 use super::lan::Origin;
 use super::sabotage::Sabotage;
-use super::setup::{MICROSECOND, MILLISECOND, Nanos, SECOND};
+use super::setup::{MICROSECOND, Nanos, nanos};
+use super::succession::Succession;
 use super::world::{Event as WorldEvent, World};
-
-/// One host's time as a master, as the wire showed it.
-#[derive(Clone, Copy, Debug)]
-struct Term {
-    host: usize,
-    began: Nanos,
-    preempting: bool,
-    answers: Option<(Nanos, Nanos)>,
-}
 
 /// What a host has shown of a group.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Shown {
     since: Option<Instant>,
     /// The last advert of this term that left.
-    advert: Option<(Nanos, Interval)>,
-    /// Number of its last term in the group's list.
-    term: Option<usize>,
+    pub(super) advert: Option<(Nanos, Interval)>,
+    /// When it claimed the role of this term, or the last.
+    pub(super) began: Option<Nanos>,
+    /// Why it has the role that it has.
+    pub(super) reason: Option<Reason>,
     pub(super) counters: GroupCounters,
 }
 
 pub struct Checks {
-    /// By group.
-    terms: Vec<Vec<Term>>,
+    pub(super) succession: Succession,
     /// By host and group.
     pub(super) shown: Vec<Vec<Shown>>,
     /// Lines logged, by host, its incarnation, group and kind; and since when.
@@ -47,16 +41,19 @@ pub struct Checks {
     pub(super) served_at: Vec<Nanos>,
     /// Requests judged in a settled world.
     pub judged: u64,
+    /// Requests that nobody answered, whatever the reason.
+    pub unanswered: u64,
 }
 
 impl Checks {
     pub fn new(hosts: usize, groups: usize) -> Self {
         Self {
-            terms: vec![Vec::new(); groups],
+            succession: Succession::default(),
             shown: vec![vec![Shown::default(); groups]; hosts],
             lines: BTreeMap::new(),
             served_at: vec![0; groups],
             judged: 0,
+            unanswered: 0,
         }
     }
 }
@@ -79,24 +76,20 @@ impl World {
         self.checks.shown[host].fill(Shown::default());
     }
 
-    /// What the host does from now on is not measured: it was stopped between an
-    /// advert and what stands on it.
-    pub(super) fn forget_terms(&mut self, host: usize) {
-        for shown in &mut self.checks.shown[host] {
-            shown.term = None;
-        }
+    /// When the host claimed the role that it has, or had last.
+    pub(super) fn term_began(&self, host: usize, g: usize) -> Option<Nanos> {
+        self.checks.shown[host][g].began
     }
 
     fn enter_term(&mut self, host: usize, engine: &Engine, group: GroupId) {
-        let since = engine
-            .group(group)
-            .and_then(|view| view.since)
-            .map(|(at, _)| at);
+        let changed = engine.group(group).and_then(|view| view.since);
+        let since = changed.map(|(at, _)| at);
         let shown = &mut self.checks.shown[host][group.0 as usize];
         if shown.since != since {
             shown.since = since;
             shown.advert = None;
-            shown.term = None;
+            shown.began = None;
+            shown.reason = changed.map(|(_, reason)| reason);
         }
     }
 
@@ -123,7 +116,12 @@ impl World {
         } else if let Ok((_, advert)) = Advertisement::parse(&frame[14..]) {
             self.check_advert(host, lan, engine, group, &advert, &frame);
         }
-        self.broadcast(lan, host, &frame, Origin::Node(host));
+        match Advertisement::parse(&frame[14..]) {
+            Ok((_, advert)) if advert.interval.advskew != 255 => {
+                self.broadcast_advert(lan, host, &frame, g);
+            }
+            _ => self.broadcast(lan, host, &frame, Origin::Node(host)),
+        }
     }
 
     fn check_announcement(&mut self, host: usize, lan: usize, g: usize, frame: &[u8]) {
@@ -134,8 +132,9 @@ impl World {
             format!("announces {:?} at {}", frame.spa, MacAddr(frame.sha))
         });
         let clock = self.clock(host).as_nanos();
-        let may = self.hosts[host].kernel.answers(g, clock) || self.hosts[host].drains_late;
-        if !may {
+        // Where the lease has gaps, a master is master in them, too.
+        let may = self.hosts[host].kernel.answers(g, clock) || self.timing(host, g).has_gaps();
+        if !may && self.hosts[host].kernel.nics[lan].up {
             self.violated(
                 Checker::NoAnnouncementWithoutLease,
                 format!("host{host} announces group {g}"),
@@ -184,7 +183,7 @@ impl World {
                 let mut advert = *advert;
                 advert.interval = self.setup.hosts[host].intervals[g];
                 let mut again = frame.to_vec();
-                again[34..].copy_from_slice(&advert.emit());
+                again[34..70].copy_from_slice(&advert.emit());
                 self.transmit(host, lan, engine, group, again);
             }
             return;
@@ -196,11 +195,24 @@ impl World {
             );
         }
         if self.is_taking_over(host, engine, group) {
-            self.check_takeover(host, g, interval);
+            let reason = engine.group(group).and_then(|view| view.since);
+            match reason {
+                Some((_, Reason::Resumed)) => self.check_resumed(host, g),
+                _ => self.check_takeover(host, g, interval),
+            }
         }
         let now = self.now;
         let shown = &mut self.checks.shown[host][g];
-        shown.advert = Some((now, interval));
+        let last = shown.advert.replace((now, interval));
+        // A master that did not speak for so long is none.
+        let timing = self.timing(host, g);
+        let patience = match timing.has_gaps() {
+            true => 2 * nanos(timing.interval.period()),
+            false => self.longest_lease(host, g),
+        };
+        if last.is_some_and(|(sent_at, _)| sent_at + patience < now) {
+            self.violated(Checker::NothingLate, format!("host{host}, group {g}"));
+        }
     }
 
     /// The first advert of a term.
@@ -208,16 +220,11 @@ impl World {
         let (now, reaction) = (self.now, self.reaction());
         let lan = self.setup.groups[g].lan;
         let preempts = self.setup.hosts[host].preempt;
-        let own_timing = vipd::carp::timers::Timing {
-            interval: self.setup.hosts[host].intervals[g],
-            dead_ratio: self.setup.groups[g].dead_ratio,
-        };
-        let mut preempting = false;
-        let is_clean = self.setup.is_clean && !self.hosts[host].drains_late;
+        let own_timing = self.timing(host, g);
+        let is_clean = self.setup.is_clean;
         for other in (0..self.hosts.len()).filter(|other| is_clean && *other != host) {
             let shown = self.checks.shown[other][g];
-            let began = shown.term.map(|term| self.checks.terms[g][term].began);
-            let is_together = began.is_some_and(|began| began + reaction >= now);
+            let is_together = shown.began.is_some_and(|began| began + reaction >= now);
             let clock = self.clock(other).as_nanos();
             let answers =
                 self.hosts[other].kernel.nics[lan].up && self.hosts[other].kernel.answers(g, clock);
@@ -227,19 +234,24 @@ impl World {
                 let long = self.settling_time();
                 let is_calm = |h: usize| self.hosts[h].disturbed_at + long < now;
                 let alike = configured.advbase == own_timing.interval.advbase;
-                if alike
-                    && !configured.ties_with(own_timing.interval)
-                    && is_calm(host)
-                    && is_calm(other)
-                {
+                // The wire does not turn the order around.
+                let apart = nanos(configured.skew()).abs_diff(nanos(own_timing.interval.skew()));
+                if alike && apart > 2 * reaction && is_calm(host) && is_calm(other) {
                     self.violated(
                         Checker::SkewOrders,
                         format!("host{host} and host{other} take over group {g} together"),
                     );
                 }
             } else if answers && let Some((_, peer)) = shown.advert {
-                let may = preempts && interval.outranks(peer) || own_timing.will_time_out(peer);
-                preempting |= may;
+                // Whom it follows may be another than the one that answers: then
+                // it waits before it answers, and is told before that.
+                let follows_another = matches!(
+                    self.checks.shown[host][g].reason,
+                    Some(Reason::Preempt | Reason::MasterResigned)
+                );
+                let may = preempts && interval.outranks(peer)
+                    || own_timing.will_time_out(peer)
+                    || follows_another;
                 if !may {
                     self.violated(
                         Checker::NoTakeoverUnderLease,
@@ -248,14 +260,15 @@ impl World {
                 }
             }
         }
-        let term = Term {
-            host,
-            began: now,
-            preempting,
-            answers: None,
-        };
-        self.checks.terms[g].push(term);
-        self.checks.shown[host][g].term = Some(self.checks.terms[g].len() - 1);
+        self.checks.shown[host][g].began = Some(now);
+    }
+
+    /// As the host is configured.
+    pub(super) fn timing(&self, host: usize, g: usize) -> Timing {
+        Timing {
+            interval: self.setup.hosts[host].intervals[g],
+            dead_ratio: self.setup.groups[g].dead_ratio,
+        }
     }
 
     /// The map is written.
@@ -272,17 +285,18 @@ impl World {
             .lease_until_ns
             .saturating_sub(self.hosts[host].boot_offset);
         self.note_host(host, || format!("lease   group {g} until {}", time(until)));
-        let ratio = Nanos::from(self.setup.groups[g].dead_ratio);
         match self.checks.shown[host][g].advert {
+            // A daemon that resumed tells of its new MAC, and no longer lease.
+            None if self.hosts[host].kernel.groups.get(&g).is_some_and(|old| {
+                self.checks.shown[host][g].reason == Some(Reason::Resumed)
+                    && old.lease_until_ns >= entry.lease_until_ns
+            }) => {}
             None => self.violated(
                 Checker::FirstFrameIsAdvert,
                 format!("host{host}, group {g}"),
             ),
-            Some((sent_at, interval)) => {
-                let earliest = match interval.advbase {
-                    0 => sent_at + ratio * SECOND / 256,
-                    base => sent_at + ratio * Nanos::from(base) * SECOND,
-                };
+            Some((sent_at, _)) => {
+                let earliest = sent_at + self.longest_lease(host, g);
                 let is_planted = self.setup.sabotage == Some(Sabotage::LeaseNeverExpires);
                 if until >= earliest && !is_planted {
                     self.violated(
@@ -295,66 +309,13 @@ impl World {
         let clock = self.clock(host).as_nanos();
         let is_new = !self.hosts[host].kernel.answers(g, clock);
         self.hosts[host].kernel.groups.insert(g, entry);
+        if until > self.now {
+            self.check_alone(host, g, is_new);
+        }
         if is_new {
             let soon = self.reaction() * 3 / 2;
             self.at(self.now, WorldEvent::AskOnce { group: g });
             self.at(self.now + soon, WorldEvent::AskOnce { group: g });
         }
     }
-
-    /// A host answers a request.
-    pub(super) fn answered(&mut self, host: usize, g: usize) {
-        let Some(number) = self.checks.shown[host][g].term else {
-            return;
-        };
-        let (now, reaction) = (self.now, self.reaction());
-        let term = &mut self.checks.terms[g][number];
-        let first = term.answers.map_or(now, |(first, _)| first);
-        term.answers = Some((first, now));
-        if !self.setup.is_clean {
-            return;
-        }
-        // Every later term; this host may answer on for as long as the new
-        // master's advert travels, and no longer.
-        for later in self.checks.terms[g].clone() {
-            let Some((since, last)) = later.answers.filter(|_| later.host != host) else {
-                continue;
-            };
-            let overlap = now.min(last).saturating_sub(since.max(first));
-            if overlap <= reaction {
-                continue;
-            }
-            // The lease protects from a master that is silent. It cannot
-            // protect from one that is silent only since it was preempted.
-            let older = if later.began > term_began(self, g, number) {
-                host
-            } else {
-                later.host
-            };
-            let younger = if older == host {
-                later
-            } else {
-                self.checks.terms[g][number]
-            };
-            let was_stopped = !self.hosts[older].is_running()
-                || self.hosts[older].disturbed_at + MILLISECOND >= younger.began
-                || self.hosts[older].map_fails;
-            if younger.preempting && was_stopped {
-                self.coverage.insert("preempted a stopped master");
-                continue;
-            }
-            self.violated(
-                Checker::NoAnswerAfterSuccessor,
-                format!(
-                    "host{host} and host{} both answered for group {g} during {}",
-                    later.host,
-                    time(overlap)
-                ),
-            );
-        }
-    }
-}
-
-fn term_began(world: &World, g: usize, number: usize) -> Nanos {
-    world.checks.terms[g][number].began
 }

@@ -14,6 +14,7 @@ pub fn everything() -> Vec<&'static str> {
     all.extend(PURPOSES);
     all.extend(EFFECTS);
     all.extend(EVENTS);
+    all.extend(OTHERS);
     all
 }
 
@@ -71,10 +72,17 @@ impl World {
     }
 }
 
-const INPUTS: [&str; 10] = [
+/// What the simulation notes of itself.
+const OTHERS: [&str; 3] = [
+    "late frame dropped",
+    "two answer: not heard",
+    "two answer: claims cross",
+];
+const INPUTS: [&str; 11] = [
     "input datagram",
     "input deadline",
     "input link",
+    "input adopt",
     "input sent",
     "input failed",
     "input placed",

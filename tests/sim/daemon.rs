@@ -2,12 +2,12 @@
 //! Outputs are performed in order, and the fate of an advert is told before the
 //! next output is taken. Bugs are planted here and nowhere else.
 
-use vipd::engine::{Effect, Engine, Input, Output, Purpose};
+use vipd::engine::{Effect, Engine, GroupId, Input, Output, Purpose};
 
-use super::host::{Placing, Waiting};
+use super::host::{Placing, Untold, Waiting};
 use super::lan::Origin;
 use super::sabotage::Sabotage;
-use super::setup::{MICROSECOND, MILLISECOND, SECOND};
+use super::setup::{MICROSECOND, MILLISECOND, SECOND, nanos};
 use super::world::{Event, World};
 
 impl World {
@@ -29,9 +29,7 @@ impl World {
         self.rearm(host);
     }
 
-    /// A daemon that was stopped between two outputs performs the rest. What it
-    /// says then is late: this daemon does not look at the clock again, and the
-    /// checks that forbid it look away.
+    /// A daemon that was stopped between two outputs performs the rest.
     pub(super) fn drain_late(&mut self, host: usize) {
         if !std::mem::take(&mut self.hosts[host].stopped_midway) {
             return;
@@ -39,15 +37,22 @@ impl World {
         let Some(mut engine) = self.hosts[host].engine.take() else {
             return;
         };
-        self.hosts[host].drains_late = true;
+        if let Some(Untold { group, sent_at }) = self.hosts[host].untold.take() {
+            let told = match sent_at {
+                Some(at) => Input::Sent { group, at },
+                None => Input::Failed {
+                    group,
+                    effect: Effect::Send,
+                },
+            };
+            engine.handle(told, self.clock(host));
+        }
         self.drain(host, &mut engine);
-        self.hosts[host].drains_late = false;
-        self.forget_terms(host);
         self.hosts[host].engine = Some(engine);
     }
 
     fn drain(&mut self, host: usize, engine: &mut Engine) {
-        let mut held = None;
+        let mut held: Option<Output> = None;
         while !self.stops_here(host)
             && let Some(output) = engine.poll_output()
         {
@@ -56,15 +61,12 @@ impl World {
                 held = Some(output);
                 continue;
             }
-            let is_frame = matches!(
-                output,
-                Output::Transmit {
-                    purpose: Purpose::Announce | Purpose::BowOut | Purpose::Farewell,
-                    ..
-                }
-            );
+            let overtakes = self.overtakes(&output);
+            if let Some(output) = held.take_if(|_| !overtakes) {
+                self.perform(host, engine, output);
+            }
             self.perform(host, engine, output);
-            if is_frame && let Some(output) = held.take() {
+            if let Some(output) = held.take() {
                 self.perform(host, engine, output);
             }
         }
@@ -73,15 +75,26 @@ impl World {
         }
     }
 
+    fn overtakes(&self, output: &Output) -> bool {
+        let Output::Transmit { purpose, .. } = output else {
+            return false;
+        };
+        match self.setup.sabotage {
+            Some(Sabotage::AnnounceBeforeLease) => *purpose == Purpose::Announce,
+            Some(Sabotage::BowOutBeforeSilence) => *purpose == Purpose::BowOut,
+            Some(Sabotage::FarewellBeforeSilence) => *purpose == Purpose::Farewell,
+            _ => false,
+        }
+    }
+
     fn stops_here(&mut self, host: usize) -> bool {
+        if self.hosts[host].stopped_midway {
+            return true;
+        }
         match self.hosts[host].stops_after {
             None => false,
             Some(0) => {
-                self.note_host(host, || "stops between two effects".to_owned());
-                self.hosts[host].stops_after = None;
-                self.hosts[host].is_stalled = true;
-                self.hosts[host].stopped_midway = true;
-                self.disturb(Some(host), 0);
+                self.stop_midway(host);
                 true
             }
             Some(more) => {
@@ -91,13 +104,24 @@ impl World {
         }
     }
 
+    fn stop_midway(&mut self, host: usize) {
+        self.note_host(host, || "stops between two effects".to_owned());
+        self.hosts[host].stops_after = None;
+        self.hosts[host].is_stalled = true;
+        self.hosts[host].stopped_midway = true;
+        self.disturb(Some(host), 0);
+    }
+
     fn must_hold(&self, host: usize, output: &Output) -> bool {
         match (self.setup.sabotage, output) {
             (Some(Sabotage::AnnounceBeforeLease), Output::Lease { group, .. }) => {
                 let clock = self.clock(host).as_nanos();
                 !self.hosts[host].kernel.answers(group.0 as usize, clock)
             }
-            (Some(Sabotage::BowOutBeforeSilence), Output::Silence { .. }) => true,
+            (
+                Some(Sabotage::BowOutBeforeSilence | Sabotage::FarewellBeforeSilence),
+                Output::Silence { .. },
+            ) => true,
             _ => false,
         }
     }
@@ -109,12 +133,17 @@ impl World {
                 interface,
                 group,
                 purpose,
+                not_after,
                 frame,
-                ..
             } => {
                 let lan = usize::from(interface.0);
                 self.cover_purpose(purpose);
-                let failed = self.hosts[host].sends_fail;
+                let is_late = not_after.is_some_and(|limit| clock >= limit)
+                    && self.setup.sabotage != Some(Sabotage::LateFrameSent);
+                if is_late {
+                    self.coverage.insert("late frame dropped");
+                }
+                let failed = self.hosts[host].sends_fail || is_late;
                 let (is_advert, sabotage) = (purpose == Purpose::Advert, self.setup.sabotage);
                 let withheld = match sabotage {
                     Some(Sabotage::AnnouncementsWithheld) => purpose == Purpose::Announce,
@@ -123,8 +152,16 @@ impl World {
                     }
                     _ => false,
                 };
+                if is_advert && sabotage == Some(Sabotage::RenewalBeforeSend) {
+                    self.renew_early(host, engine, group);
+                }
                 if !failed && !withheld {
                     self.transmit(host, lan, engine, group, frame);
+                }
+                let sent_at = (!failed).then_some(clock);
+                if is_advert && self.hosts[host].stops_after == Some(0) && self.rng.per_mille(500) {
+                    self.hosts[host].untold = Some(Untold { group, sent_at });
+                    return self.stop_midway(host);
                 }
                 if is_advert && failed && sabotage != Some(Sabotage::LeaseWithoutSend) {
                     let effect = Effect::Send;
@@ -142,7 +179,8 @@ impl World {
                 until,
                 ..
             } => {
-                if self.hosts[host].map_fails {
+                let lan = self.setup.groups[group.0 as usize].lan;
+                if self.hosts[host].map_fails || self.hosts[host].gone.contains(&lan) {
                     self.coverage.insert("effect map");
                     engine.handle(
                         Input::Failed {
@@ -155,7 +193,10 @@ impl World {
                 }
                 let until = match self.setup.sabotage {
                     Some(Sabotage::LeaseNeverExpires) => u64::MAX,
-                    Some(Sabotage::LeaseTooLong) => until.as_nanos() + SECOND,
+                    Some(Sabotage::LeaseTooLong) => {
+                        let interval = self.setup.hosts[host].intervals[group.0 as usize];
+                        until.as_nanos() + nanos(interval.period())
+                    }
                     _ => until.as_nanos(),
                 };
                 let entry = vipd_common::Group {
@@ -191,6 +232,18 @@ impl World {
             }
             Output::RemoveAddresses { group, .. } => self.unplace(host, group.0 as usize),
             Output::Log(event) => self.check_log(host, &event),
+        }
+    }
+
+    /// The lease is in the map before the advert is on the wire.
+    fn renew_early(&mut self, host: usize, engine: &Engine, group: GroupId) {
+        let g = group.0 as usize;
+        let clock = self.clock(host).as_nanos();
+        if self.hosts[host].kernel.answers(g, clock)
+            && let Some(mut entry) = self.hosts[host].kernel.groups.get(&g).copied()
+        {
+            entry.lease_until_ns = clock + self.longest_lease(host, g) * 63 / 64;
+            self.write_lease(host, engine, group, entry);
         }
     }
 
@@ -247,7 +300,9 @@ impl World {
             vips.iter().for_each(|vip| _ = kernel.placed.remove(vip));
             return;
         }
-        let failed = self.hosts[host].placing == Placing::Fails;
+        let lan = self.setup.groups[group].lan;
+        let failed =
+            self.hosts[host].placing == Placing::Fails || self.hosts[host].gone.contains(&lan);
         if !failed {
             self.hosts[host].kernel.placed.extend(vips);
         }

@@ -1,12 +1,6 @@
-//! What can go wrong, and how it is done to the world.
+//! What can go wrong.
 
-use vipd::carp::{Interval, Vhid};
-use vipd::engine::Input;
-
-use super::host::{Placing, Waiting};
-use super::sabotage::Sabotage;
-use super::setup::{MILLISECOND, Nanos, PASSWORD, SECOND, WRONG_PASSWORD, host_mac};
-use super::world::{Event, World};
+use super::setup::{Nanos, SECOND};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -21,8 +15,19 @@ pub enum Fault {
         after: u8,
         lasts: Nanos,
     },
-    /// The daemon dies without a word; it is started again later.
+    /// The daemon dies without a word, or is told to leave all as it is. The next
+    /// one, later, finds what it left in the kernel.
     Kill {
+        host: usize,
+        back_after: Nanos,
+    },
+    /// The daemon dies, and the next one finds nothing of use.
+    KillAndLose {
+        host: usize,
+        back_after: Nanos,
+    },
+    /// The host loses its power: its kernel, too, is silent at once.
+    PowerLoss {
         host: usize,
         back_after: Nanos,
     },
@@ -33,6 +38,10 @@ pub enum Fault {
     },
     /// The daemon starts.
     Start {
+        host: usize,
+    },
+    /// The daemon starts, and what another one left is of no use.
+    StartAnew {
         host: usize,
     },
     StepDown {
@@ -67,6 +76,26 @@ pub enum Fault {
     NewMac {
         host: usize,
         lan: usize,
+    },
+    /// The interface is deleted, with all that was on it, and made anew.
+    NicReplaced {
+        host: usize,
+        lan: usize,
+        lasts: Nanos,
+    },
+    /// A UCARP process is stopped: its kernel answers as before.
+    UcarpStall {
+        host: usize,
+        lasts: Nanos,
+    },
+    /// It dies, its addresses stay, and it is started again.
+    UcarpKill {
+        host: usize,
+        lasts: Nanos,
+    },
+    /// A member that is not master says that it resigns.
+    StrayBowOut {
+        group: usize,
     },
     /// A host with another password, many times.
     WrongPassword {
@@ -121,11 +150,18 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 24] = [
+    pub const NAMES: [&'static str; 31] = [
         "fault stall",
         "fault stall midway",
         "fault kill",
         "fault shutdown",
+        "fault stray_bow_out",
+        "fault ucarp_kill",
+        "fault ucarp_stall",
+        "fault nic_replaced",
+        "fault start_anew",
+        "fault power_loss",
+        "fault kill_and_lose",
         "fault start",
         "fault step_down",
         "fault link_down",
@@ -154,6 +190,13 @@ impl Fault {
             Self::StallMidway { .. } => "fault stall midway",
             Self::Kill { .. } => "fault kill",
             Self::Shutdown { .. } => "fault shutdown",
+            Self::StrayBowOut { .. } => "fault stray_bow_out",
+            Self::UcarpKill { .. } => "fault ucarp_kill",
+            Self::UcarpStall { .. } => "fault ucarp_stall",
+            Self::NicReplaced { .. } => "fault nic_replaced",
+            Self::StartAnew { .. } => "fault start_anew",
+            Self::PowerLoss { .. } => "fault power_loss",
+            Self::KillAndLose { .. } => "fault kill_and_lose",
             Self::Start { .. } => "fault start",
             Self::StepDown { .. } => "fault step_down",
             Self::LinkDown { .. } => "fault link_down",
@@ -185,6 +228,7 @@ impl Fault {
             Self::Stall { .. }
                 | Self::StallMidway { .. }
                 | Self::LinkDown { .. }
+                | Self::NicReplaced { .. }
                 | Self::SendsFail { .. }
                 | Self::Loop { .. }
                 | Self::Doubling { .. }
@@ -196,7 +240,7 @@ impl Fault {
         matches!(self, Self::MapFails { .. } | Self::PlacingFails { .. })
     }
 
-    fn lasts(&self) -> Option<Nanos> {
+    pub(super) fn lasts(&self) -> Option<Nanos> {
         match *self {
             Self::Stall { lasts, .. }
             | Self::StallMidway { lasts, .. }
@@ -205,14 +249,21 @@ impl Fault {
             | Self::SendsFail { lasts, .. }
             | Self::PlacingFails { lasts, .. }
             | Self::PlacingIsSlow { lasts, .. }
+            | Self::NicReplaced { lasts, .. }
+            | Self::UcarpStall { lasts, .. }
+            | Self::UcarpKill { lasts, .. }
             | Self::Loop { lasts, .. }
             | Self::CutOneWay { lasts, .. }
             | Self::CutBothWays { lasts, .. }
             | Self::Loss { lasts, .. }
             | Self::Doubling { lasts, .. } => Some(lasts),
             Self::Kill { .. }
+            | Self::KillAndLose { .. }
+            | Self::PowerLoss { .. }
             | Self::Shutdown { .. }
             | Self::Start { .. }
+            | Self::StartAnew { .. }
+            | Self::StrayBowOut { .. }
             | Self::StepDown { .. }
             | Self::AddressLost { .. }
             | Self::NewMac { .. }
@@ -225,13 +276,19 @@ impl Fault {
         }
     }
 
-    fn host(&self) -> Option<usize> {
+    pub(super) fn host(&self) -> Option<usize> {
         match *self {
             Self::Stall { host, .. }
             | Self::StallMidway { host, .. }
             | Self::Kill { host, .. }
+            | Self::KillAndLose { host, .. }
+            | Self::PowerLoss { host, .. }
             | Self::Shutdown { host, .. }
             | Self::Start { host }
+            | Self::StartAnew { host }
+            | Self::NicReplaced { host, .. }
+            | Self::UcarpStall { host, .. }
+            | Self::UcarpKill { host, .. }
             | Self::StepDown { host, .. }
             | Self::LinkDown { host, .. }
             | Self::MapFails { host, .. }
@@ -241,6 +298,7 @@ impl Fault {
             | Self::NewMac { host, .. }
             | Self::SameSource { host, .. } => Some(host),
             Self::AddressLost { .. }
+            | Self::StrayBowOut { .. }
             | Self::WrongPassword { .. }
             | Self::OtherAddresses { .. }
             | Self::Garbage { .. }
@@ -252,132 +310,6 @@ impl Fault {
             | Self::Loss { .. }
             | Self::Doubling { .. } => None,
         }
-    }
-}
-
-impl World {
-    /// Does it now, and plans its end.
-    pub fn inflict(&mut self, fault: Fault) {
-        self.note("-", || format!("FAULT {fault:?}"));
-        self.coverage.insert(fault.name());
-        self.disturb(fault.host(), 0);
-        if let Some(lasts) = fault.lasts() {
-            self.active.push(fault);
-            self.at(self.now + lasts, Event::End(fault));
-        }
-        match fault {
-            Fault::Stall { host, .. } => self.hosts[host].is_stalled = true,
-            Fault::StallMidway { host, after, .. } => self.hosts[host].stops_after = Some(after),
-            Fault::Kill { host, back_after } => {
-                self.kill(host);
-                self.at(self.now + back_after, Event::Fault(Fault::Start { host }));
-            }
-            Fault::Shutdown { host, back_after } => {
-                if !self.hosts[host].is_stalled {
-                    self.feed(host, Input::Shutdown, None);
-                    self.kill(host);
-                    self.at(self.now + back_after, Event::Fault(Fault::Start { host }));
-                }
-            }
-            Fault::Start { host } => self.start(host),
-            Fault::StepDown { host, group } => {
-                self.disturb(Some(host), 3 * SECOND);
-                self.deliver(host, Waiting::StepDown { group });
-            }
-            Fault::LinkDown { host, lan, .. } => self.set_link(host, lan, false),
-            Fault::MapFails { host, .. } => self.hosts[host].map_fails = true,
-            Fault::SendsFail { host, .. } => self.hosts[host].sends_fail = true,
-            Fault::PlacingFails { host, .. } => self.hosts[host].placing = Placing::Fails,
-            Fault::PlacingIsSlow { host, .. } => self.hosts[host].placing = Placing::Slow,
-            Fault::AddressLost { group } => self.lose_addresses(group),
-            Fault::NewMac { host, lan } => {
-                self.hosts[host].nic_generation += 1;
-                let mac = host_mac(host, lan, self.hosts[host].nic_generation);
-                self.hosts[host].kernel.nics[lan].mac = mac;
-                self.notice_link(host, lan);
-            }
-            Fault::WrongPassword { group } => {
-                let right = self.setup.sabotage == Some(Sabotage::WrongKeyAccepted);
-                let password = if right { PASSWORD } else { WRONG_PASSWORD };
-                self.stranger_adverts(group, password, false);
-            }
-            Fault::OtherAddresses { group } => self.stranger_adverts(group, PASSWORD, true),
-            Fault::Garbage { lan } => self.garbage(lan),
-            Fault::UnknownVhid { lan } => {
-                let vhid = Vhid::new(200);
-                self.advert_from_stranger(lan, vhid, PASSWORD, &[], Interval::new(0, 1));
-            }
-            Fault::Loop { lan, .. } => self.lans[lan].loops = true,
-            Fault::RivalArp { group } => self.rival_arp(group),
-            Fault::SameSource { host, group } => self.same_source(host, group),
-            Fault::CutOneWay { lan, from, to, .. } => self.lans[lan].cut(from, to),
-            Fault::CutBothWays { lan, from, to, .. } => {
-                self.lans[lan].cut(from, to);
-                self.lans[lan].cut(to, from);
-            }
-            Fault::Loss { lan, per_mille, .. } => self.lans[lan].wire.loss = per_mille,
-            Fault::Doubling { lan, per_mille, .. } => self.lans[lan].wire.doubled = per_mille,
-        }
-    }
-
-    pub(super) fn end(&mut self, fault: Fault) {
-        let Some(place) = self.active.iter().position(|active| *active == fault) else {
-            return;
-        };
-        self.active.remove(place);
-        self.note("-", || format!("END   {fault:?}"));
-        self.disturb(fault.host(), 0);
-        match fault {
-            Fault::Stall { host, .. } | Fault::StallMidway { host, .. } => self.resume(host),
-            Fault::LinkDown { host, lan, .. } => self.set_link(host, lan, true),
-            Fault::MapFails { host, .. } => {
-                self.hosts[host].map_fails = false;
-                self.disturb(Some(host), FAULT_HOLD);
-            }
-            Fault::SendsFail { host, .. } => self.hosts[host].sends_fail = false,
-            Fault::PlacingFails { host, .. } | Fault::PlacingIsSlow { host, .. } => {
-                self.hosts[host].placing = Placing::Quick;
-                self.disturb(Some(host), FAULT_HOLD);
-            }
-            Fault::Loop { lan, .. } => self.lans[lan].loops = false,
-            Fault::CutOneWay { lan, from, to, .. } => self.lans[lan].mend(from, to),
-            Fault::CutBothWays { lan, from, to, .. } => {
-                self.lans[lan].mend(from, to);
-                self.lans[lan].mend(to, from);
-            }
-            Fault::Loss { lan, .. } => self.lans[lan].wire.loss = self.setup.wire.loss,
-            Fault::Doubling { lan, .. } => self.lans[lan].wire.doubled = self.setup.wire.doubled,
-            Fault::Kill { .. }
-            | Fault::Shutdown { .. }
-            | Fault::Start { .. }
-            | Fault::StepDown { .. }
-            | Fault::AddressLost { .. }
-            | Fault::NewMac { .. }
-            | Fault::WrongPassword { .. }
-            | Fault::OtherAddresses { .. }
-            | Fault::Garbage { .. }
-            | Fault::UnknownVhid { .. }
-            | Fault::RivalArp { .. }
-            | Fault::SameSource { .. } => {}
-        }
-    }
-
-    /// Ends everything that lasts.
-    pub fn mend_all(&mut self) {
-        while let Some(fault) = self.active.first().copied() {
-            self.end(fault);
-        }
-    }
-
-    fn set_link(&mut self, host: usize, lan: usize, up: bool) {
-        self.hosts[host].kernel.nics[lan].up = up;
-        self.notice_link(host, lan);
-    }
-
-    /// netlink tells the daemon, a little later.
-    fn notice_link(&mut self, host: usize, lan: usize) {
-        let delay = self.rng.range(MILLISECOND / 10, 3 * MILLISECOND);
-        self.at(self.now + delay, Event::LinkNotice { host, lan });
     }
 }
 

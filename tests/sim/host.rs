@@ -2,18 +2,20 @@
 //! in virtual time. Outputs are performed in order, and the fate of an advert is
 //! told before the next output is taken.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
+use std::rc::Rc;
 
 use vipd::carp::Role;
 use vipd::engine::{Effect, Engine, GroupId, Input, InterfaceId, Link};
 use vipd::mac::MacAddr;
-use vipd::time::Instant;
+use vipd::time::{Duration, Instant};
 
+use super::faults::Fault;
 use super::kernel::Kernel;
 use super::lan::Origin;
 use super::sabotage::Sabotage;
-use super::setup::{MICROSECOND, Nanos};
+use super::setup::{MICROSECOND, MILLISECOND, Nanos};
 use super::ucarp::Ucarp;
 use super::world::{Event, World};
 
@@ -31,7 +33,7 @@ pub enum Placing {
 pub enum Waiting {
     Datagram {
         lan: usize,
-        bytes: std::rc::Rc<[u8]>,
+        bytes: Rc<[u8]>,
         origin: Origin,
     },
     Link {
@@ -54,6 +56,19 @@ pub enum Waiting {
     StepDown {
         group: Option<usize>,
     },
+    /// An earlier daemon's lease was found in the map.
+    Adopt {
+        group: usize,
+        until: Instant,
+    },
+    Shutdown,
+}
+
+/// What became of an advert.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Untold {
+    pub(super) group: GroupId,
+    pub(super) sent_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -64,12 +79,16 @@ pub struct Host {
     /// The daemon is stopped after so many effects more.
     pub stops_after: Option<u8>,
     pub stopped_midway: bool,
-    /// It performs what it should have performed before it was stopped.
-    pub drains_late: bool,
+    /// An advert that was sent, or was not, just before it was stopped.
+    pub(super) untold: Option<Untold>,
+    /// It ends once it is drained.
+    pub is_ending: bool,
     pub(super) waiting: VecDeque<Waiting>,
     pub kernel: Kernel,
     /// This host's clock is ahead of the world's by so much.
     pub boot_offset: Nanos,
+    /// When the daemon started.
+    pub listens_since: Nanos,
     /// Counts the starts of the daemon.
     pub incarnation: u32,
     pub(super) wake_at: Option<Nanos>,
@@ -79,6 +98,8 @@ pub struct Host {
     /// When netlink is done with what it was told.
     pub(super) placing_until: Nanos,
     pub nic_generation: u8,
+    /// LANs to which it has no interface.
+    pub gone: BTreeSet<usize>,
     /// Instead of an engine, one for each group.
     pub ucarp: Vec<Ucarp>,
     /// When something was last done to this host.
@@ -86,8 +107,13 @@ pub struct Host {
 }
 
 impl Host {
+    fn is_told_to_end(&self) -> bool {
+        let is_end = |waiting: &Waiting| matches!(waiting, Waiting::Shutdown);
+        self.is_ending || self.waiting.iter().any(is_end)
+    }
+
     pub fn is_running(&self) -> bool {
-        (self.engine.is_some() || !self.ucarp.is_empty()) && !self.is_stalled
+        (self.engine.is_some() || !self.ucarp.is_empty()) && !self.is_stalled && !self.is_ending
     }
 }
 
@@ -99,20 +125,66 @@ impl World {
 
     pub(super) fn start(&mut self, host: usize) {
         if self.hosts[host].engine.is_some() {
+            if self.hosts[host].is_told_to_end() {
+                let later = self.now + 50 * MILLISECOND;
+                self.at(later, Event::Fault(Fault::Start { host }));
+            }
             return;
         }
         let engine = Engine::new(self.setup.engine_config(host), self.rng.draw());
         self.hosts[host].engine = Some(engine);
         self.hosts[host].incarnation += 1;
+        self.hosts[host].listens_since = self.now;
         self.hosts[host].waiting.clear();
         self.forget_host(host);
+        self.adopt(host);
         for lan in 0..self.setup.lans {
             self.link_noticed(host, lan);
         }
     }
 
+    /// Tells the daemon of the leases that are in the map with its own MAC.
+    fn adopt(&mut self, host: usize) {
+        let clock = self.clock(host);
+        for (group, setup) in self.setup.groups.clone().into_iter().enumerate() {
+            let kernel = &self.hosts[host].kernel;
+            let Some(left) = kernel.groups.get(&group).copied() else {
+                continue;
+            };
+            let is_own = left.owner_mac == kernel.nics[setup.lan].mac.0;
+            let until = Instant::from_nanos(left.lease_until_ns);
+            match self.setup.sabotage {
+                Some(Sabotage::ForeignLeaseAdopted) => {}
+                _ if !is_own => continue,
+                _ => {}
+            }
+            let until = match self.setup.sabotage {
+                Some(Sabotage::ExpiredLeaseAdopted) if until <= clock => {
+                    clock + Duration::from_secs(1)
+                }
+                _ => until,
+            };
+            self.deliver(host, Waiting::Adopt { group, until });
+        }
+    }
+
+    /// It has ended, and taken its program off.
+    fn end_if_drained(&mut self, host: usize) {
+        let ending = &self.hosts[host];
+        let is_drained = ending.engine.as_ref().is_some_and(Engine::is_drained);
+        if ending.is_ending && is_drained && !ending.stopped_midway {
+            self.note_host(host, || "ends".to_owned());
+            self.kill(host);
+            self.hosts[host].kernel.groups.clear();
+        }
+    }
+
     pub(super) fn kill(&mut self, host: usize) {
         self.hosts[host].engine = None;
+        self.hosts[host].is_ending = false;
+        self.hosts[host].is_stalled = false;
+        self.hosts[host].stops_after = None;
+        self.hosts[host].untold = None;
         self.hosts[host].stopped_midway = false;
         self.hosts[host].waiting.clear();
         self.hosts[host].wake_at = None;
@@ -130,6 +202,7 @@ impl World {
             self.deliver(host, waiting);
         }
         self.fire_if_due(host);
+        self.end_if_drained(host);
         self.rearm(host);
     }
 
@@ -152,14 +225,26 @@ impl World {
             self.hosts[host].waiting.push_back(waiting);
             return;
         }
-        let group_id = |group: usize| GroupId(group as u32);
         let is_deaf = self.setup.sabotage == Some(Sabotage::MasterIsDeaf)
             && (0..self.setup.groups.len()).any(|g| self.role(host, g) == Some(Role::Master));
         if is_deaf && matches!(waiting, Waiting::Datagram { .. }) {
             return;
         }
+        self.deliver_now(host, waiting);
+        self.end_if_drained(host);
+    }
+
+    fn deliver_now(&mut self, host: usize, waiting: Waiting) {
+        let group_id = |group: usize| GroupId(group as u32);
         match waiting {
-            Waiting::Datagram { lan, bytes, origin } => {
+            Waiting::Datagram {
+                lan,
+                mut bytes,
+                origin,
+            } => {
+                if self.setup.sabotage == Some(Sabotage::PredecessorNotAwaited) {
+                    bytes = without_mark(&bytes);
+                }
                 let input = Input::Datagram {
                     interface: InterfaceId(lan as u16),
                     bytes: &bytes[14..],
@@ -221,6 +306,14 @@ impl World {
                     None,
                 );
             }
+            Waiting::Adopt { group, until } => {
+                let group = group_id(group);
+                self.feed(host, Input::Adopt { group, until }, None);
+            }
+            Waiting::Shutdown => {
+                self.hosts[host].is_ending = true;
+                self.feed(host, Input::Shutdown, None);
+            }
             Waiting::StepDown { group } => {
                 self.feed(
                     host,
@@ -252,6 +345,7 @@ impl World {
         self.hosts[host].wake_at = None;
         if !self.hosts[host].is_stalled {
             self.fire_if_due(host);
+            self.end_if_drained(host);
             self.rearm(host);
         }
     }
@@ -279,6 +373,18 @@ impl World {
         self.at(at, Event::Wake { host, at });
     }
 }
+
+/// The advert as a legacy host would send it.
+fn without_mark(frame: &Rc<[u8]>) -> Rc<[u8]> {
+    let mut bytes = frame.to_vec();
+    if let Some(mark) = bytes.get_mut(MARK_AT) {
+        *mark ^= 0xff;
+    }
+    Rc::from(bytes)
+}
+
+/// Where the mark begins in a frame: after Ethernet, IPv4 and CARP.
+const MARK_AT: usize = 14 + 20 + 36;
 
 /// How late a process can be woken on a host that is not overloaded.
 pub const WAKE_DELAY: Nanos = 200 * MICROSECOND;

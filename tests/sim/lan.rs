@@ -29,6 +29,15 @@ pub struct Frame {
     pub origin: Origin,
     /// The client's request that it is, or answers.
     pub ask: Option<u32>,
+    /// The advert of a vipd master that it is.
+    pub advert: Option<Sent>,
+}
+
+/// An advert on which a lease stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    pub group: usize,
+    pub at: Nanos,
 }
 
 #[derive(Clone, Debug)]

@@ -44,4 +44,16 @@ pub enum Sabotage {
     MasterIsDeaf,
     /// A lease reaches one interval further than the engine said.
     LeaseTooLong,
+    /// A lease is renewed before its advert is sent.
+    RenewalBeforeSend,
+    /// A lease that has ended is gone on with.
+    ExpiredLeaseAdopted,
+    /// A lease of another MAC is gone on with.
+    ForeignLeaseAdopted,
+    /// Nobody knows a vipd host when it hears one, and nobody waits for one.
+    PredecessorNotAwaited,
+    /// The yielding host says so before it is silent.
+    FarewellBeforeSilence,
+    /// What should have been said before a stop is said after it.
+    LateFrameSent,
 }

@@ -192,6 +192,15 @@ fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng) -> Nanos {
         {
             hold = FAULT_HOLD;
         }
+        if let Fault::Kill { host, back_after } = fault
+            && rng.range(0, 3) == 0
+        {
+            // Its network card is another when it is back: the lease that it
+            // left is not its own.
+            let lan = rng.index(world.setup.lans);
+            let change = Fault::NewMac { host, lan };
+            world.at(at + back_after / 2, Event::Fault(change));
+        }
         world.at(at, Event::Fault(fault));
         // Sometimes at once, sometimes into the last one's end, sometimes later.
         at += match rng.range(0, 5) {
@@ -230,6 +239,14 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
         Fault::Kill { host, back_after },
         Fault::Kill { host, back_after },
         Fault::Shutdown { host, back_after },
+        Fault::KillAndLose { host, back_after },
+        Fault::PowerLoss { host, back_after },
+        Fault::NicReplaced {
+            host,
+            lan,
+            // netlink tells of both, one after the other.
+            lasts: lasts.max(5 * MILLISECOND),
+        },
         Fault::StepDown { host, group: only },
         Fault::LinkDown { host, lan, lasts },
         Fault::MapFails { host, lasts },
@@ -243,6 +260,7 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
         Fault::UnknownVhid { lan },
         Fault::Loop { lan, lasts },
         Fault::RivalArp { group },
+        Fault::StrayBowOut { group },
         Fault::Doubling {
             lan,
             per_mille: 300,
@@ -276,6 +294,15 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
         },
         Fault::SameSource { host, group },
     ];
+    let ucarp = (0..hosts).find(|h| world.setup.hosts[*h].program == Program::Ucarp);
+    if let Some(host) = ucarp
+        && rng.range(0, 5) == 0
+    {
+        return rng.pick(&[
+            Fault::UcarpStall { host, lasts },
+            Fault::UcarpKill { host, lasts },
+        ]);
+    }
     match flavour {
         Flavour::Rough | Flavour::Legacy if rng.range(0, 1) == 0 => rng.pick(&torn),
         // A demoted host advertises every 0.94 s, for ever by its peers' clocks.

@@ -17,7 +17,8 @@ impl World {
         let hosts = self.setup.hosts.iter();
         let intervals = hosts.flat_map(|host| host.intervals.iter().enumerate());
         let times = intervals.map(|(g, interval)| {
-            let ratio = u64::from(self.setup.groups[g].dead_ratio);
+            // vipd waits two intervals at least.
+            let ratio = u64::from(self.setup.groups[g].dead_ratio.max(2));
             let slowest = if interval.advbase == 0 {
                 *interval
             } else {
@@ -44,7 +45,9 @@ impl World {
             return;
         };
         self.record_answers(g, ask);
-        if !ask.answered_by.is_empty() {
+        if ask.answered_by.is_empty() {
+            self.checks.unanswered += 1;
+        } else {
             self.checks.served_at[g] = ask.asked_at;
         }
         let able: Vec<usize> = (0..self.hosts.len())
@@ -69,7 +72,9 @@ impl World {
             );
         }
         let Some(mac) = macs.first().copied() else {
-            if !able.is_empty() {
+            // Where the configuration leaves no room, the lease has gaps.
+            let has_gaps = (0..self.hosts.len()).any(|h| self.timing(h, g).has_gaps());
+            if !able.is_empty() && !has_gaps {
                 self.violated(
                     Checker::SomebodyAnswers,
                     format!("nobody answers for group {g}"),
@@ -114,6 +119,7 @@ impl World {
         let since = self.checks.served_at[g].max(self.quiet_from);
         if self.active.iter().all(is_moment)
             && able.iter().any(is_whole)
+            && !(0..self.hosts.len()).any(|h| self.timing(h, g).has_gaps())
             && since + self.settling_time() < ask.asked_at
         {
             self.violated(

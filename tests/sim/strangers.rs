@@ -63,6 +63,13 @@ impl World {
         self.broadcast(lan, STRANGER, &frame, Origin::Worthless);
     }
 
+    /// A member bows out that was never heard as a master.
+    pub(super) fn stray_bow_out(&mut self, g: usize) {
+        let group = self.setup.groups[g].clone();
+        let lan = Some(group.vhid);
+        self.advert_from_stranger(group.lan, lan, PASSWORD, &group.vips, Interval::BOW_OUT);
+    }
+
     pub(super) fn garbage(&mut self, lan: usize) {
         for _ in 0..10 {
             let len = self.rng.index(90);

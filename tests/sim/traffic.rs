@@ -7,7 +7,7 @@ use vipd_common::arp::{self, ArpFrame, Kind};
 use vipd_common::responder::{Counter, Verdict};
 
 use super::host::Waiting;
-use super::lan::{CLIENT, Frame, Origin};
+use super::lan::{CLIENT, Frame, Origin, Sent};
 use super::setup::{CLIENT_MAC, MILLISECOND, Nanos, client_address};
 use super::ucarp::Ucarp;
 use super::world::{Event, World};
@@ -15,10 +15,23 @@ use super::world::{Event, World};
 impl World {
     /// Sends to everybody on the LAN but `from`.
     pub(super) fn broadcast(&mut self, lan: usize, from: usize, bytes: &[u8], origin: Origin) {
-        let frame = super::lan::Frame {
+        let frame = Frame {
             bytes: Rc::from(bytes),
             origin,
             ask: None,
+            advert: None,
+        };
+        self.send_to_all(lan, from, &frame);
+    }
+
+    /// The advert of a vipd master: what becomes of it is kept account of.
+    pub(super) fn broadcast_advert(&mut self, lan: usize, from: usize, bytes: &[u8], group: usize) {
+        let at = self.now;
+        let frame = Frame {
+            bytes: Rc::from(bytes),
+            origin: Origin::Node(from),
+            ask: None,
+            advert: Some(Sent { group, at }),
         };
         self.send_to_all(lan, from, &frame);
     }
@@ -33,6 +46,7 @@ impl World {
             bytes: Rc::from(request.to_bytes().as_slice()),
             origin: Origin::Node(CLIENT),
             ask: Some(id),
+            advert: None,
         };
         self.send_to_all(lan, CLIENT, &frame);
         let answered_at = self.now + 2 * self.setup.wire.max_delay + MILLISECOND;
@@ -91,6 +105,7 @@ impl World {
             .get(from)
             .is_some_and(|host| !host.kernel.nics[lan].up)
         {
+            (0..self.hosts.len()).for_each(|to| self.lost(from, to, frame));
             return;
         }
         for to in 0..self.hosts.len() {
@@ -115,11 +130,11 @@ impl World {
     }
 
     fn send(&mut self, lan: usize, from: usize, to: usize, frame: Frame) {
-        for delay in self.lans[lan]
-            .carry(from, to, &mut self.rng)
-            .into_iter()
-            .flatten()
-        {
+        let delays = self.lans[lan].carry(from, to, &mut self.rng);
+        if delays == [None, None] {
+            self.lost(from, to, &frame);
+        }
+        for delay in delays.into_iter().flatten() {
             let frame = frame.clone();
             self.at(self.now + delay, Event::Arrive { lan, to, frame });
         }
@@ -128,8 +143,9 @@ impl World {
     /// A frame reaches a host: the kernel half first, then whoever listens.
     pub(super) fn arrive(&mut self, lan: usize, h: usize, frame: Frame) {
         if !self.hosts[h].kernel.nics[lan].up {
-            return;
+            return self.undelivered(h, &frame);
         }
+        self.delivered(h, &frame);
         if !self.hosts[h].ucarp.is_empty() {
             return self.arrive_at_ucarp(lan, h, &frame);
         }
@@ -174,10 +190,8 @@ impl World {
             bytes: Rc::from(reply.to_bytes().as_slice()),
             origin: Origin::Node(h),
             ask,
+            advert: None,
         };
-        if let Some(group) = self.setup.group_of(lan, reply.spa) {
-            self.answered(h, group);
-        }
         self.send(lan, h, CLIENT, frame);
     }
 
@@ -195,17 +209,47 @@ impl World {
             }
             return;
         }
+        let Frame { bytes, origin, .. } = frame.clone();
+        if self.hosts[h].is_stalled {
+            let waiting = Waiting::Datagram { lan, bytes, origin };
+            return self.hosts[h].waiting.push_back(waiting);
+        }
+        self.ucarp_reads(h, lan, &bytes);
+        self.ucarp_wakes(h);
+    }
+
+    fn ucarp_reads(&mut self, h: usize, lan: usize, frame: &[u8]) {
+        let now = self.now;
         for g in 0..self.hosts[h].ucarp.len() {
             if self.setup.groups[g].lan == lan {
-                let now = self.now;
-                self.hosts[h].ucarp[g].handle_datagram(&frame.bytes[14..], now);
+                self.hosts[h].ucarp[g].handle_datagram(&frame[14..], now);
                 self.hosts[h].ucarp[g].poll_returned(now);
             }
         }
+    }
+
+    /// It was stopped: it reads a packet each time that `poll` returns.
+    pub(super) fn ucarp_goes_on(&mut self, h: usize) {
+        let now = self.now;
+        self.hosts[h].is_stalled = false;
+        while let Some(waiting) = self.hosts[h].waiting.pop_front() {
+            if let Waiting::Datagram { lan, bytes, .. } = waiting {
+                self.ucarp_reads(h, lan, &bytes);
+            }
+        }
+        // It looks at its timer after each packet: whoever slept takes over from
+        // a master whose adverts are still unread. No lease can help that.
+        self.hosts[h].ucarp.iter_mut().for_each(|ucarp| {
+            ucarp.poll_returned(now);
+            ucarp.timed_out = false;
+        });
         self.ucarp_wakes(h);
     }
 
     pub(super) fn ucarp_wakes(&mut self, h: usize) {
+        if self.hosts[h].is_stalled {
+            return;
+        }
         let now = self.now;
         let mut next = Nanos::MAX;
         for g in 0..self.hosts[h].ucarp.len() {
@@ -215,10 +259,17 @@ impl World {
                 ucarp.poll_returned(now);
             }
             next = next.min(ucarp.poll_timeout());
+            let timed_out = std::mem::take(&mut ucarp.timed_out);
             for frame in std::mem::take(&mut ucarp.out) {
                 self.broadcast(lan, h, &frame, Origin::Node(h));
             }
+            if timed_out {
+                self.check_legacy_timeout(h, g);
+            }
         }
-        self.at(next, Event::UcarpWake { host: h });
+        if self.hosts[h].wake_at != Some(next) {
+            self.hosts[h].wake_at = Some(next);
+            self.at(next, Event::UcarpWake { host: h });
+        }
     }
 }

@@ -31,6 +31,8 @@ pub struct Ucarp {
     counter: u64,
     /// Adverts until the second announcement.
     delayed_arp: u8,
+    /// It took the role because it heard nobody, and nobody looked at that yet.
+    pub timed_out: bool,
     /// Frames to be sent.
     pub out: Vec<Vec<u8>>,
 }
@@ -61,6 +63,7 @@ impl Ucarp {
             state: State::Master { advert_at: now },
             counter,
             delayed_arp: 0,
+            timed_out: false,
             out: Vec::new(),
         };
         ucarp.become_backup(now);
@@ -69,6 +72,12 @@ impl Ucarp {
 
     pub fn is_master(&self) -> bool {
         matches!(self.state, State::Master { .. })
+    }
+
+    /// It is started again; its start takes the addresses off.
+    pub fn restart(&mut self, now: Nanos) {
+        self.delayed_arp = 0;
+        self.become_backup(now);
     }
 
     pub fn poll_timeout(&self) -> Nanos {
@@ -81,7 +90,10 @@ impl Ucarp {
     /// `poll` returned: a frame is there, or its time is up.
     pub fn poll_returned(&mut self, now: Nanos) {
         match self.state {
-            State::Backup { dead_at, .. } if now >= dead_at => self.become_master(now),
+            State::Backup { dead_at, .. } if now >= dead_at => {
+                self.timed_out = true;
+                self.become_master(now);
+            }
             State::Backup { dead_at, .. } => {
                 self.state = State::Backup {
                     dead_at,

@@ -55,6 +55,12 @@ pub enum Event {
     Judge {
         ask: u32,
     },
+    /// Two hosts claimed the role at once: one must have yielded.
+    JudgeCrossing {
+        group: usize,
+        a: usize,
+        b: usize,
+    },
     Fault(Fault),
     End(Fault),
 }
@@ -152,6 +158,7 @@ impl World {
                     };
                     host.ucarp.push(Ucarp::new(options, self.rng.draw(), 0));
                 }
+                host.wake_at = Some(0);
                 self.at(0, Event::UcarpWake { host: h });
             }
         }
@@ -209,7 +216,12 @@ impl World {
             }
             Event::Arrive { lan, to, frame } => self.arrive(lan, to, frame),
             Event::Wake { host, at } => self.woken(host, at),
-            Event::UcarpWake { host } => self.ucarp_wakes(host),
+            Event::UcarpWake { host } => {
+                if self.hosts[host].wake_at == Some(self.now) {
+                    self.hosts[host].wake_at = None;
+                    self.ucarp_wakes(host);
+                }
+            }
             Event::Placed {
                 host,
                 group,
@@ -233,6 +245,7 @@ impl World {
                     self.judge(&ask);
                 }
             }
+            Event::JudgeCrossing { group, a, b } => self.judge_crossing(group, a, b),
             Event::Fault(fault) => self.inflict(fault),
             Event::End(fault) => self.end(fault),
         }
