@@ -2,5 +2,8 @@
 //! checkers that look from outside.
 
 mod breadth;
+mod handover;
+mod leases;
+mod oddities;
 mod planted;
 mod scenarios;

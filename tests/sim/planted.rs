@@ -133,3 +133,33 @@ fn a_master_that_does_not_hear_its_successor_is_found() {
         &[NoAnswerAfterSuccessor, OneAnswers],
     );
 }
+
+#[test]
+fn a_lease_that_is_renewed_before_the_send_is_found() {
+    assert_found(Sabotage::RenewalBeforeSend, &[LeaseWithinPromise]);
+}
+
+#[test]
+fn the_adoption_of_a_lease_that_has_ended_is_found() {
+    assert_found(Sabotage::ExpiredLeaseAdopted, &[ResumesOnOwnLease]);
+}
+
+#[test]
+fn the_adoption_of_another_hosts_lease_is_found() {
+    assert_found(Sabotage::ForeignLeaseAdopted, &[ResumesOnOwnLease]);
+}
+
+#[test]
+fn a_predecessor_that_is_not_waited_for_is_found_by_two_that_answer() {
+    assert_found(Sabotage::PredecessorNotAwaited, &[NoAnswerAfterSuccessor]);
+}
+
+#[test]
+fn a_farewell_before_silence_is_found() {
+    assert_found(Sabotage::FarewellBeforeSilence, &[SilenceBeforeGivingAway]);
+}
+
+#[test]
+fn a_late_frame_is_found() {
+    assert_found(Sabotage::LateFrameSent, &[NothingLate]);
+}

@@ -333,28 +333,6 @@ fn with_advbase_zero_a_killed_master_is_replaced_within_a_tenth_of_a_second() {
     takes_over_within(&mut world, 1, 100 * MILLISECOND);
 }
 
-/// A known limit, not a wish. The lease ends before anybody can take the master
-/// for dead, but a host that preempts does not wait for that: it counts on the
-/// master to hear its advert.
-#[test]
-fn a_master_that_stops_while_it_is_preempted_answers_until_its_lease_ends() {
-    let mut world = three(true);
-    let back_after = 10 * SECOND;
-    world.inflict(Fault::Kill {
-        host: 0,
-        back_after,
-    });
-    let preempts = |world: &World| world.role(0, 0) == Some(Role::Master);
-    assert!(world.run_until_so(20 * SECOND, preempts).is_some());
-    world.inflict(Fault::Stall {
-        host: 1,
-        lasts: 60 * SECOND,
-    });
-    world.run_for(MILLISECOND);
-    assert_eq!(world.answering(0), [0, 1]);
-    takes_over_within(&mut world, 0, 3 * SECOND);
-}
-
 #[test]
 fn the_demo_tells_of_three_failovers_and_what_they_cost() {
     let mut told = Vec::new();
