@@ -25,7 +25,9 @@ pub(super) struct Shown {
     /// The last advert of this term that left.
     pub(super) advert: Option<(Nanos, Interval)>,
     /// When it claimed the role of this term, or the last.
-    began: Option<Nanos>,
+    pub(super) began: Option<Nanos>,
+    /// Why it has the role that it has.
+    pub(super) reason: Option<Reason>,
     pub(super) counters: GroupCounters,
 }
 
@@ -80,15 +82,14 @@ impl World {
     }
 
     fn enter_term(&mut self, host: usize, engine: &Engine, group: GroupId) {
-        let since = engine
-            .group(group)
-            .and_then(|view| view.since)
-            .map(|(at, _)| at);
+        let changed = engine.group(group).and_then(|view| view.since);
+        let since = changed.map(|(at, _)| at);
         let shown = &mut self.checks.shown[host][group.0 as usize];
         if shown.since != since {
             shown.since = since;
             shown.advert = None;
             shown.began = None;
+            shown.reason = changed.map(|(_, reason)| reason);
         }
     }
 
@@ -242,7 +243,15 @@ impl World {
                     );
                 }
             } else if answers && let Some((_, peer)) = shown.advert {
-                let may = preempts && interval.outranks(peer) || own_timing.will_time_out(peer);
+                // Whom it follows may be another than the one that answers: then
+                // it waits before it answers, and is told before that.
+                let follows_another = matches!(
+                    self.checks.shown[host][g].reason,
+                    Some(Reason::Preempt | Reason::MasterResigned)
+                );
+                let may = preempts && interval.outranks(peer)
+                    || own_timing.will_time_out(peer)
+                    || follows_another;
                 if !may {
                     self.violated(
                         Checker::NoTakeoverUnderLease,
@@ -277,6 +286,11 @@ impl World {
             .saturating_sub(self.hosts[host].boot_offset);
         self.note_host(host, || format!("lease   group {g} until {}", time(until)));
         match self.checks.shown[host][g].advert {
+            // A daemon that resumed tells of its new MAC, and no longer lease.
+            None if self.hosts[host].kernel.groups.get(&g).is_some_and(|old| {
+                self.checks.shown[host][g].reason == Some(Reason::Resumed)
+                    && old.lease_until_ns >= entry.lease_until_ns
+            }) => {}
             None => self.violated(
                 Checker::FirstFrameIsAdvert,
                 format!("host{host}, group {g}"),

@@ -1,11 +1,12 @@
 //! What must hold at every input: worthless frames change nothing, counters
 //! grow, and the log says a thing once.
 
-use vipd::carp::Role;
+use vipd::carp::{Reason, Role};
 use vipd::engine::{Engine, Event, GroupCounters};
 use vipd::time::Instant;
 
 use super::checker::{Checker, time};
+use super::faults::FAULT_HOLD;
 use super::lan::Origin;
 use super::setup::SECOND;
 use super::world::World;
@@ -48,6 +49,12 @@ impl World {
     pub(super) fn check_log(&mut self, host: usize, event: &Event) {
         let kind = self.cover_event(event);
         self.note_host(host, || describe(event));
+        if let Event::Changed { transition, .. } = event
+            && let Reason::AddressFault | Reason::MapFault = transition.reason
+        {
+            // What failed may have been begun before the fault was over.
+            self.disturb(Some(host), FAULT_HOLD);
+        }
         let (Event::BadDigest { group, .. }
         | Event::Looped { group }
         | Event::SameSource { group, .. }

@@ -87,6 +87,8 @@ pub struct Host {
     pub kernel: Kernel,
     /// This host's clock is ahead of the world's by so much.
     pub boot_offset: Nanos,
+    /// When the daemon started.
+    pub listens_since: Nanos,
     /// Counts the starts of the daemon.
     pub incarnation: u32,
     pub(super) wake_at: Option<Nanos>,
@@ -132,6 +134,7 @@ impl World {
         let engine = Engine::new(self.setup.engine_config(host), self.rng.draw());
         self.hosts[host].engine = Some(engine);
         self.hosts[host].incarnation += 1;
+        self.hosts[host].listens_since = self.now;
         self.hosts[host].waiting.clear();
         self.forget_host(host);
         self.adopt(host);

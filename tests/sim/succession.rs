@@ -1,12 +1,15 @@
 //! That two never answer. Looked at where it can begin to be broken: a kernel is
 //! told to answer, a link comes up, a legacy host takes over.
 //!
-//! Between vipd hosts four things excuse, each measured in this very world:
+//! Between vipd hosts five things excuse, each measured in this very world:
 //!
 //! - **Lost adverts.** No advert on which the older host's lease stands has
-//!   reached the younger one for as long as a lease lasts, and one that should
-//!   have was lost on the wire or at a link that was down. No lease can protect
-//!   from a master that is alive and not heard.
+//!   reached the younger one for as long as a lease lasts, or since the older one
+//!   claimed the role, and one that should have was lost on the wire or at a link
+//!   that was down. No lease can protect from a master that is alive and not heard.
+//! - **A third master.** The younger one started after it could hear the older one,
+//!   and took over from another that was master as well: a network that was torn
+//!   had two masters already, or a legacy host was one of them.
 //! - **Claims that cross.** Both claimed the role at once: each claim was on its
 //!   way while the other was made. It may last until both have been heard.
 //! - **Another advbase.** The younger one heard nothing for its own master-down
@@ -14,6 +17,8 @@
 //! - **A legacy host**, which knows no lease: only its waiting is judged.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use vipd::carp::Reason;
 
 use super::checker::{Checker, time};
 use super::lan::Frame;
@@ -95,9 +100,17 @@ impl World {
             if self.checks.succession.excused.contains(&pair) {
                 continue;
             }
-            if self.was_unheard(older, younger, g) || self.was_unheard(younger, older, g) && !is_new
+            // A host that was stopped may write its lease when it has a successor.
+            let is_late = self.term_began(younger, g) < self.term_began(older, g);
+            let is_back = is_late || !is_new;
+            // Its claim was lost, and the answer to it is on its way.
+            let crosses = self.is_on_its_way(older, younger, g);
+            if self.was_unheard(older, younger, g)
+                || self.was_unheard(younger, older, g) && (is_back || crosses)
             {
                 self.coverage.insert("two answer: not heard");
+            } else if self.found_two_masters(older, younger, g) {
+                self.coverage.insert("two answer: third master");
             } else if self.has_other_advbase(older, younger, g) {
                 self.coverage.insert("two answer: other advbase");
             } else if self.claims_cross(older, younger, g) {
@@ -121,7 +134,21 @@ impl World {
             return false;
         };
         let lease = self.longest_lease(older, g);
-        lost > arrived && arrived.is_none_or(|sent_at| sent_at + lease <= self.now)
+        let is_old = |sent_at: Nanos| {
+            let began = self.term_began(older, g);
+            sent_at + lease <= self.now || began.is_some_and(|began| sent_at < began)
+        };
+        lost > arrived && arrived.is_none_or(is_old)
+    }
+
+    fn found_two_masters(&self, older: usize, younger: usize, g: usize) -> bool {
+        let reach = self.checks.succession.reach.get(&(older, younger, g));
+        let arrived = reach.and_then(|reach| reach.arrived);
+        let follows_another = matches!(
+            self.checks.shown[younger][g].reason,
+            Some(Reason::Preempt | Reason::MasterResigned | Reason::MasterTooSlow)
+        );
+        follows_another && arrived.is_none_or(|at| at < self.hosts[younger].listens_since)
     }
 
     /// Whether the younger one could not know of a master that advertises so
@@ -132,7 +159,11 @@ impl World {
         let heard_at = reach.and_then(|reach| reach.arrived);
         let wait = nanos(own.master_down(None));
         slow.interval.advbase > own.interval.advbase
-            && heard_at.is_none_or(|sent_at| sent_at + wait <= self.now)
+            && heard_at.is_none_or(|sent_at| {
+                let claimed_at = self.term_began(younger, g).unwrap_or(self.now);
+                let is_later = sent_at + self.setup.wire.max_delay >= claimed_at;
+                is_later || sent_at + wait <= claimed_at
+            })
     }
 
     /// CARP's own bound, which a lease must keep below.

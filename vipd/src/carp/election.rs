@@ -163,7 +163,7 @@ impl Peer {
     }
 
     /// Whether its sender answers no more.
-    fn is_silent(self) -> bool {
+    pub(crate) fn is_silent(self) -> bool {
         self.is_farewell() || self.is_bow_out()
     }
 

@@ -77,8 +77,12 @@ impl Timing {
     /// shorter than the interval: the host then falls silent between its
     /// adverts. Safety first: see [`Timing::has_gaps`].
     pub fn lease(self) -> Duration {
-        let earliest = self.earliest_takeover();
-        earliest - earliest / 64
+        self.earliest_takeover() - self.guard()
+    }
+
+    /// What a lease is shorter than need be.
+    pub fn guard(self) -> Duration {
+        self.earliest_takeover() / 64
     }
 
     /// How long after an advert of this host no peer takes it for dead.

@@ -162,20 +162,20 @@ impl Group {
             };
             self.log_once(Kind::EqualTimers, event, now, out);
         }
-        if self
-            .claim
-            .is_some_and(|claim| claim.stage == Stage::Advertising)
-        {
-            // Nobody has heard this host claim the role, for its advert could not
-            // be sent; so whoever is heard took it rightly.
-            let outcome = self.election.lapse(Reason::LeaseExpired, now);
-            self.follow(outcome, now, out);
-        }
         let peer = Peer {
             address: from,
             interval: advert.interval,
             is_vipd: advert.is_vipd,
         };
+        let is_unheard = self
+            .claim
+            .is_some_and(|claim| claim.stage == Stage::Advertising);
+        if is_unheard && !peer.is_silent() {
+            // Nobody has heard this host claim the role, for its advert could not
+            // be sent; so whoever is heard took it rightly.
+            let outcome = self.election.lapse(Reason::LeaseExpired, now);
+            self.follow(outcome, now, out);
+        }
         self.hear_successor(peer, now);
         let outcome = self.election.advert(peer, now);
         if outcome == Outcome::Challenged {

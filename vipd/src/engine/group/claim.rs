@@ -22,6 +22,9 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// its skew, which is less than a second.
 const DRAIN_UNHEARD: Duration = Duration::from_millis(1300);
 
+/// How late a claim may be sent at least, however short the timers are.
+const LEAST_GRACE: Duration = Duration::from_millis(2);
+
 /// How far this host has got with its claim to the addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -137,7 +140,7 @@ impl Group {
         let claim = self.claim?;
         Some(match claim.stage {
             // Nobody has heard of this claim, and somebody else may make one.
-            Stage::Advertising => claim.lease_until + self.config.timing.interval.period(),
+            Stage::Advertising => claim.lease_until + self.config.timing.guard().max(LEAST_GRACE),
             Stage::Placing | Stage::Waiting | Stage::Answering => claim.lapses_at,
         })
     }

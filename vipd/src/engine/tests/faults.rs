@@ -319,3 +319,28 @@ fn an_advert_that_waits_to_be_sent_is_withdrawn_when_mastership_ends() {
     assert_eq!(count(&steps, "bow-out"), 2);
     assert_eq!(words(&steps)[0], "silence");
 }
+
+#[test]
+fn a_claim_is_not_made_late_for_others_may_have_made_theirs() {
+    let mut daemon = Daemon::listening(vec![group()]);
+    daemon.stall(ms(3000));
+    daemon.engine.handle(Input::Deadline, daemon.now);
+
+    let Some(Output::Transmit { not_after, .. }) = daemon.engine.poll_output() else {
+        panic!("a claim begins with an advert");
+    };
+
+    assert_eq!(not_after, Some(daemon.now + ms(3000) / 64));
+}
+
+#[test]
+fn a_claim_that_nobody_heard_is_not_given_up_for_a_bow_out() {
+    let mut daemon = Daemon::listening(vec![group()]);
+    daemon.failing.insert(Effect::Send);
+    daemon.advance(ms(3000));
+    assert_eq!(daemon.role(G0), Role::Master);
+
+    daemon.hear(&Neighbour::new(HIGHER).advert(255, 255));
+
+    assert_eq!(daemon.role(G0), Role::Master);
+}
