@@ -11,6 +11,7 @@ mod links;
 mod placement;
 mod realtime;
 mod responder;
+mod restart;
 mod scene;
 mod signals;
 mod sockets;
