@@ -10,6 +10,7 @@ mod leases;
 mod links;
 mod placement;
 mod realtime;
+mod refused;
 mod responder;
 mod restart;
 mod scene;
