@@ -22,7 +22,7 @@ use vipd_tests::lab::{
     Answer, Census, Daemon, Frame, Host, Lab, Prober, Sniffer, Vipd, VipdOptions, wait_until,
 };
 
-use crate::scene::{SOON, VIP, rounds, vipd, wait_for_master};
+use crate::scene::{SOON, VIP, pair, rounds, vipd, wait_for_master};
 
 /// Two hosts, and two that have nothing to do with the election: a client that
 /// asks all the time, and a bystander that asks nobody.
@@ -234,6 +234,37 @@ fn run_on(cpu: &str, daemon: &Daemon) {
     let mut taskset = Command::new("taskset");
     let moved = taskset.args(["-a", "-p", "-c", cpu, &pid]).output();
     assert!(moved.is_ok_and(|output| output.status.success()));
+}
+
+/// A preferred host takes over from a living one, which is stopped before it can
+/// say that it is silent. Its kernel still answers, so the successor waits.
+#[test]
+fn a_preferred_host_waits_for_the_lease_of_a_master_that_is_stopped() {
+    let lab = Lab::new();
+    let (n1, n2, client) = pair(&lab);
+    // It preempts after waiting out its skew, which is time to stop the other.
+    let preferred = VipdOptions {
+        preempt: true,
+        ..vipd(200)
+    };
+    for _ in 0..rounds() {
+        let mut second = Vipd::start(&n2, &vipd(250));
+        second.wait_for_lease(SOON);
+        let prober = Prober::start(&client, VIP, RATE);
+        assert_eq!(prober.who_answers_within(SOON), Some(n2.mac()));
+        let mut first = Vipd::start(&n1, &preferred);
+        wait_until("an advert", SOON, || {
+            (first.counter("adverts_received") >= 1).then_some(())
+        });
+        second.stop();
+        assert!(prober.answered_by_within(n1.mac(), SOON));
+        second.cont();
+        wait_for_master(&second, n1.address());
+        let record = prober.finish();
+        assert_eq!(record.answers_after_successor(n2.mac(), n1.mac()), []);
+        assert!(second.terminate(SOON).success());
+        assert!(first.terminate(SOON).success());
+    }
 }
 
 /// Cuts the master off in some way until the other answers the client, and lets
