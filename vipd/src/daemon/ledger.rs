@@ -129,7 +129,7 @@ impl Ledger {
 
     /// Sets the interfaces' settings; those that an earlier daemon left and this
     /// one does not want are set back. To be called when the
-    /// [`Self::leftovers`] are gone: this forgets them.
+    /// [`Self::left_on_loopback`] are gone: this forgets them.
     pub(super) fn set_up(&self) -> Result<(), Error> {
         for interface in self.on_loopback.keys() {
             self.set_up_on(interface)?;
