@@ -222,7 +222,8 @@ fn other_addresses_after_a_crash_replace_the_ones_before() {
 
 #[test]
 fn what_is_pinned_and_of_no_use_is_recognised_and_replaced() {
-    let spoils: [(&str, fn(&Host)); 5] = [
+    type Spoil = fn(&Host);
+    let spoils: [(&str, Spoil); 5] = [
         ("ABI", set_another_abi),
         ("its map vips is missing", |host| remove(host, "vips")),
         ("its map groups is another", |host| {
