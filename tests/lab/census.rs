@@ -73,7 +73,9 @@ impl Census {
 
     pub fn finish(self) -> Count {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the census does not panic")
+        let count = self.thread.join().expect("the census does not panic");
+        assert!(count.asked > 0, "the client lost its link");
+        count
     }
 }
 
@@ -116,7 +118,10 @@ impl Counter {
                 if self.answered.len() as f64 >= due {
                     break;
                 }
-                self.ask();
+                if !self.ask() {
+                    // The host is gone, and its lab: a test has failed.
+                    return Count::default();
+                }
             }
             asked.store(self.answered.len() as u32, Ordering::Relaxed);
             self.read_all();
@@ -137,13 +142,13 @@ impl Counter {
         }
     }
 
-    fn ask(&mut self) {
+    /// Whether the host has a link to ask on.
+    fn ask(&mut self) -> bool {
         let number = self.answered.len() as u32;
         self.request.spa = (FIRST + number).to_be_bytes();
-        self.sender
-            .send(&self.request.to_bytes())
-            .expect("the client's link is up");
-        self.answered.push(false);
+        let is_sent = self.sender.send(&self.request.to_bytes()).is_ok();
+        self.answered.extend(is_sent.then_some(false));
+        is_sent
     }
 
     fn read_all(&mut self) {

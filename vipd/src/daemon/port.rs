@@ -125,7 +125,11 @@ impl Port {
         }
         for member in &mut self.members {
             let left = adopted.groups.get(&member.key());
-            let own = left.filter(|group| group.owner_mac == mac);
+            // Only those who share its addresses have heard the adverts that a lease
+            // stands on.
+            let vips = adopted.vips.get(&member.key());
+            let is_same = vips.is_some_and(|vips| *vips == member.vips.iter().copied().collect());
+            let own = left.filter(|group| is_same && group.owner_mac == mac);
             member.left_until_ns = own.map_or(0, |group| group.lease_until_ns);
         }
         let is_adopted = adopted != Adopted::default() && adopted.fresh_because.is_none();
@@ -143,6 +147,10 @@ impl Port {
         let groups: Vec<u32> = self.members.iter().map(Member::key).collect();
         let mut filled = responder.forget_others(&groups);
         for member in &self.members {
+            if member.left_until_ns == 0 {
+                // No address may be answered on a lease that was not meant for it.
+                filled = filled.and_then(|()| responder.silence(member.key()));
+            }
             filled = filled.and_then(|()| responder.set_vips(member.key(), &member.vips));
         }
         match filled {
