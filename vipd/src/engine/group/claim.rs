@@ -150,6 +150,12 @@ impl Group {
             .is_some_and(|claim| claim.stage == Stage::Answering)
     }
 
+    /// Whether its addresses are on the interface, as far as it knows.
+    pub(super) fn has_placed(&self) -> bool {
+        self.claim
+            .is_some_and(|claim| matches!(claim.stage, Stage::Waiting | Stage::Answering))
+    }
+
     pub(super) fn has_lapsed(&self, at: Instant) -> bool {
         self.claim.is_some_and(|claim| at >= claim.lapses_at)
     }
