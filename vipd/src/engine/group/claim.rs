@@ -173,7 +173,6 @@ impl Group {
             group: self.id,
         });
         self.announcements.stop();
-        let claim = self.claim.take();
 
         // How long clients may still be served, once another host answers.
         let drain = match transition.reason {
@@ -203,6 +202,7 @@ impl Group {
             | Reason::Resumed => None,
         };
 
+        let claim = self.claim.take();
         if self.config.placement == Placement::Interface {
             match (claim.map(|claim| claim.stage), drain) {
                 (Some(Stage::Answering), Some(drain)) => self.unplace_at = Some(now + drain),
