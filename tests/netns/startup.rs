@@ -174,6 +174,8 @@ fn a_restart_after_a_crash_stops_as_cleanly_as_any() {
     killed.kill();
     assert!(n1.xdp_program("eth0").is_some());
     let mut second = Vipd::start(&n1, &vipd(0));
+    // A signal that comes before it listens to signals ends it as it is.
+    second.wait_for_log("ready", SOON);
     assert!(second.terminate(SOON).success());
     wait_until("nothing is left", SOON, || {
         n1.xdp_program("eth0").is_none().then_some(())

@@ -19,13 +19,15 @@ use super::succession::Succession;
 use super::world::{Event as WorldEvent, World};
 
 /// What a host has shown of a group.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
     since: Option<Instant>,
     /// The last advert of this term that left.
     pub(super) advert: Option<(Nanos, Interval)>,
     /// When it claimed the role of this term, or the last.
     pub(super) began: Option<Nanos>,
+    /// Whose adverts had been lost for so long when it did.
+    pub(super) unheard: Vec<usize>,
     /// Why it has the role that it has.
     pub(super) reason: Option<Reason>,
     pub(super) counters: GroupCounters,
@@ -223,7 +225,7 @@ impl World {
         let own_timing = self.timing(host, g);
         let is_clean = self.setup.is_clean;
         for other in (0..self.hosts.len()).filter(|other| is_clean && *other != host) {
-            let shown = self.checks.shown[other][g];
+            let shown = self.checks.shown[other][g].clone();
             let is_together = shown.began.is_some_and(|began| began + reaction >= now);
             let clock = self.clock(other).as_nanos();
             let answers =
@@ -247,7 +249,7 @@ impl World {
                 // it waits before it answers, and is told before that.
                 let follows_another = matches!(
                     self.checks.shown[host][g].reason,
-                    Some(Reason::Preempt | Reason::MasterResigned)
+                    Some(Reason::Preempt | Reason::MasterResigned | Reason::MasterTooSlow)
                 );
                 let may = preempts && interval.outranks(peer)
                     || own_timing.will_time_out(peer)
@@ -260,7 +262,11 @@ impl World {
                 }
             }
         }
-        self.checks.shown[host][g].began = Some(now);
+        let unheard = (0..self.hosts.len()).filter(|other| self.is_unheard(*other, host, g));
+        let unheard = unheard.collect();
+        let shown = &mut self.checks.shown[host][g];
+        shown.unheard = unheard;
+        shown.began = Some(now);
     }
 
     /// As the host is configured.

@@ -109,6 +109,7 @@ impl World {
         self.hosts[host].stops_after = None;
         self.hosts[host].is_stalled = true;
         self.hosts[host].stopped_midway = true;
+        self.hosts[host].stopped_at = self.now;
         self.disturb(Some(host), 0);
     }
 

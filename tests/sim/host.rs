@@ -89,6 +89,8 @@ pub struct Host {
     pub boot_offset: Nanos,
     /// When the daemon started.
     pub listens_since: Nanos,
+    /// When it was last stopped between two effects.
+    pub stopped_at: Nanos,
     /// Counts the starts of the daemon.
     pub incarnation: u32,
     pub(super) wake_at: Option<Nanos>,

@@ -129,6 +129,17 @@ impl World {
     /// Whether the younger one heard nothing of what the older one's lease
     /// stands on, for as long as a lease lasts, because something was lost.
     fn was_unheard(&self, older: usize, younger: usize, g: usize) -> bool {
+        // Or had been when it claimed the role, and was stopped since, before it
+        // could read what it had claimed it for.
+        let unread = self.term_began(younger, g).is_some_and(|claimed_at| {
+            self.hosts[younger].stopped_at >= claimed_at
+                && self.checks.shown[younger][g].unheard.contains(&older)
+        });
+        unread || self.is_unheard(older, younger, g)
+    }
+
+    /// At this moment.
+    pub(super) fn is_unheard(&self, older: usize, younger: usize, g: usize) -> bool {
         let reach = self.checks.succession.reach.get(&(older, younger, g));
         let Some(Reach { arrived, lost }) = reach.copied() else {
             return false;

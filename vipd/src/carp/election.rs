@@ -283,7 +283,7 @@ impl Election {
             }
             State::Master { .. } => {
                 let silent_at = self.silent_at(peer, now);
-                self.answering.heard_by_master(peer, silent_at);
+                self.answering.heard_by_master(peer, silent_at, now);
                 if peer.is_silent() {
                     return Outcome::Yielded;
                 }
@@ -490,7 +490,9 @@ impl Election {
         let skew_over = now + timing.interval.skew();
         let soon = match self.answering.until() {
             // Not the only master: if the other one lives, it will be heard.
-            Some(silent_at) if peer.is_bow_out() => skew_over.max(silent_at),
+            Some(silent_at) if peer.is_bow_out() => {
+                skew_over.max(silent_at + timing.interval.skew())
+            }
             _ => skew_over,
         };
         let is_waiting = backup.because != Reason::MasterTimeout;

@@ -349,7 +349,7 @@ impl Group {
         out: &mut VecDeque<Output>,
     ) {
         if self.config.placement != Placement::Interface
-            || !self.is_answering()
+            || !self.has_placed()
             || !self.config.vips.contains(&address)
         {
             return;

@@ -18,6 +18,8 @@ struct Host {
     address: Ipv4Addr,
     /// When it answers no more, if nothing further is heard of it.
     silent_at: Instant,
+    /// It said so, to this host as a master.
+    has_left: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,36 +37,53 @@ impl Answering {
         if peer.is_silent() {
             return;
         }
-        if self.0.len() >= MAX_HOSTS {
-            self.0.remove(0);
-        }
-        let address = peer.address;
-        self.0.push(Host { address, silent_at });
+        self.remember(Host {
+            address: peer.address,
+            silent_at,
+            has_left: false,
+        });
     }
 
-    /// A master of those alone that it knew when it took over. Who advertises for
-    /// the first time now has not answered yet, and one that fell silent is not
-    /// brought back by an advert that its farewell has overtaken.
-    pub(super) fn heard_by_master(&mut self, peer: Peer, silent_at: Instant) {
-        let is_peer = |host: &&mut Host| host.address == peer.address;
+    /// A master that does not answer yet may hear the one that it took for dead.
+    /// One that said it is silent stays in here as such: it is not brought back
+    /// by an advert that its farewell has overtaken.
+    pub(super) fn heard_by_master(&mut self, peer: Peer, silent_at: Instant, now: Instant) {
         if !peer.is_vipd {
             return;
         }
-        if peer.is_silent() {
-            self.forget(peer.address);
-        } else if let Some(host) = self.0.iter_mut().find(is_peer) {
-            host.silent_at = silent_at;
+        let address = peer.address;
+        let known = self.0.iter_mut().find(|host| host.address == address);
+        match known {
+            Some(host) if host.has_left => {}
+            Some(host) if peer.is_silent() => {
+                host.silent_at = now;
+                host.has_left = true;
+            }
+            Some(host) => host.silent_at = silent_at,
+            None => self.remember(Host {
+                address,
+                silent_at: if peer.is_silent() { now } else { silent_at },
+                has_left: peer.is_silent(),
+            }),
         }
     }
 
     /// When the last of them falls silent.
     pub(super) fn until(&self) -> Option<Instant> {
-        self.0.iter().map(|host| host.silent_at).max()
+        let may_answer = self.0.iter().filter(|host| !host.has_left);
+        may_answer.map(|host| host.silent_at).max()
     }
 
     /// Those whose lease has ended.
     pub(super) fn forget_silent(&mut self, now: Instant) {
         self.0.retain(|host| host.silent_at > now);
+    }
+
+    fn remember(&mut self, host: Host) {
+        if self.0.len() >= MAX_HOSTS {
+            self.0.remove(0);
+        }
+        self.0.push(host);
     }
 
     fn forget(&mut self, address: Ipv4Addr) {

@@ -150,6 +150,12 @@ impl Group {
             .is_some_and(|claim| claim.stage == Stage::Answering)
     }
 
+    /// Whether its addresses are on the interface, as far as it knows.
+    pub(super) fn has_placed(&self) -> bool {
+        self.claim
+            .is_some_and(|claim| matches!(claim.stage, Stage::Waiting | Stage::Answering))
+    }
+
     pub(super) fn has_lapsed(&self, at: Instant) -> bool {
         self.claim.is_some_and(|claim| at >= claim.lapses_at)
     }
@@ -167,7 +173,6 @@ impl Group {
             group: self.id,
         });
         self.announcements.stop();
-        let claim = self.claim.take();
 
         // How long clients may still be served, once another host answers.
         let drain = match transition.reason {
@@ -197,6 +202,7 @@ impl Group {
             | Reason::Resumed => None,
         };
 
+        let claim = self.claim.take();
         let stage = claim.map(|claim| claim.stage);
         match (self.config.placement, stage, drain) {
             (Placement::Interface, Some(Stage::Answering), Some(drain)) => {

@@ -34,7 +34,8 @@ impl Group {
             purpose,
             not_after: match purpose {
                 Purpose::Advert | Purpose::Announce => self.speaks_until(),
-                Purpose::BowOut | Purpose::Farewell => None,
+                // Later it has nothing to give away, and may have taken it back.
+                Purpose::BowOut | Purpose::Farewell => self.claim.map(|claim| claim.lapses_at),
             },
             frame: advert.emit_frame(source, counter as u16),
         });

@@ -344,3 +344,22 @@ fn a_claim_that_nobody_heard_is_not_given_up_for_a_bow_out() {
 
     assert_eq!(daemon.role(G0), Role::Master);
 }
+
+#[test]
+fn a_role_is_not_given_away_after_the_lease() {
+    let mut daemon = Daemon::master();
+    let ends = daemon.now + LEASE;
+    daemon.stall(ms(500));
+    daemon
+        .engine
+        .handle(Input::StepDown { group: None }, daemon.now);
+
+    let mut last_words = Vec::new();
+    while let Some(output) = daemon.engine.poll_output() {
+        if let Output::Transmit { not_after, .. } = output {
+            last_words.push(not_after);
+        }
+    }
+
+    assert_eq!(last_words, [Some(ends); 2]);
+}

@@ -297,6 +297,18 @@ fn a_vipd_master_that_does_not_hear_this_host_keeps_the_right_to_answer() {
 }
 
 #[test]
+fn an_address_that_is_lost_while_the_master_before_is_waited_for_is_put_back() {
+    let (mut daemon, _) = preempting(Placement::Interface);
+
+    let steps = daemon.handle(Input::AddressLost {
+        interface: ETH0,
+        address: Ipv4Addr::new(10, 0, 0, 100),
+    });
+
+    assert_eq!(count(&steps, "place"), 1, "{steps:?}");
+}
+
+#[test]
 fn a_legacy_master_is_not_waited_for() {
     // CARP's rule: it has no lease, and its farewell looks like any advert.
     let mut daemon = Daemon::listening(vec![GroupConfig {

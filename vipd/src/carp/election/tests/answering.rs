@@ -70,10 +70,26 @@ fn a_bow_out_beside_another_living_master_is_no_reason_to_hurry() {
     };
 
     election.advert(resigned, T0 + ms(2));
-    assert_eq!(election.poll_timeout(), Some(T0 + ms(3000)));
+    let skew = Interval::new(1, 10).skew();
+    assert_eq!(election.poll_timeout(), Some(T0 + ms(3000) + skew));
     election.advert(vipd(HIGHER, 1, 10), T0 + ms(1000));
 
     assert!(election.poll_timeout() > Some(T0 + ms(4000)));
+}
+
+#[test]
+fn a_master_that_was_taken_for_dead_and_is_heard_after_all_is_waited_for() {
+    let mut election = master(config(1, 0, false), T0);
+    assert_eq!(election.predecessor(), None);
+
+    election.advert(vipd(HIGHER, 1, 100), T0 + ms(1));
+    assert_eq!(election.predecessor(), Some(T0 + ms(3001)));
+    election.advert(vipd(HIGHER, 1, 255), T0 + ms(2));
+    assert_eq!(election.predecessor(), None);
+
+    // An advert that the farewell has overtaken.
+    election.advert(vipd(HIGHER, 1, 100), T0 + ms(3));
+    assert_eq!(election.predecessor(), None);
 }
 
 #[test]
