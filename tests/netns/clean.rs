@@ -1,10 +1,13 @@
 //! `vipd clean`: what a killed daemon left is gone, what a living one has stays.
 
+use std::net::Ipv4Addr;
 use std::process::Output;
 
 use vipd_tests::lab::{Host, Lab, Vipd, VipdOptions};
 
 use crate::scene::{SOON, VIP, assert_untouched, pair, vipd, wait_for_address};
+
+const OTHER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 101);
 
 fn clean(host: &Host) -> Output {
     Vipd::command_on(host, &["clean"])
@@ -64,4 +67,25 @@ fn a_running_daemon_is_not_disturbed() {
     assert!(n1.addresses().contains(&VIP.into()));
     assert!(n1.xdp_program("eth0").is_some());
     assert_eq!(first.role(), "master");
+}
+
+#[test]
+fn a_start_with_another_vip_takes_the_old_one_off_too() {
+    let lab = Lab::new();
+    let (n1, _n2, _client) = pair(&lab);
+    let mut killed = Vipd::start(&n1, &vipd(0));
+    killed.wait_for_lease(SOON);
+    wait_for_address(&n1, VIP, true);
+    killed.kill();
+
+    let other = VipdOptions {
+        vips: vec![OTHER],
+        ..vipd(0)
+    };
+    let second = Vipd::start(&n1, &other);
+
+    // Left there, the kernel would answer for it as long as the host lives.
+    wait_for_address(&n1, VIP, false);
+    second.wait_for_lease(SOON);
+    wait_for_address(&n1, OTHER, true);
 }

@@ -34,6 +34,18 @@ impl Daemon {
             });
             found.extend(left);
         }
+        for (name, address) in self.ledger.left_on_interfaces()? {
+            // What is configured is dealt with above, or gone on with.
+            let port = self.ports.iter().find(|port| port.name() == name);
+            let link = links.iter().find(|link| link.name == name);
+            let (Some(port), Some(link)) = (port, link) else {
+                continue;
+            };
+            let placed = link.addresses.iter().find(|(left, _)| *left == address);
+            if let Some((_, prefix_len)) = placed.filter(|_| !port.has_vip(address)) {
+                found.push((name, link.ifindex, address, *prefix_len));
+            }
+        }
         let device = || ledger::DEVICE.to_owned();
         for address in self.ledger.left_on_loopback()? {
             found.push((device(), self.ledger.ifindex(), address, 32));

@@ -243,11 +243,7 @@ impl Port {
 
     /// Whether the interface's own address has become another one.
     pub(super) fn add_address(&mut self, address: Ipv4Addr) -> bool {
-        let is_vip = self
-            .members
-            .iter()
-            .any(|member| member.vips.contains(&address));
-        if is_vip || self.addresses.contains(&address) {
+        if self.has_vip(address) || self.addresses.contains(&address) {
             return false;
         }
         self.addresses.push(address);
@@ -321,6 +317,11 @@ impl Port {
     }
 
     /// VIPs that are on the interface only while this host is master, or never.
+    pub(super) fn has_vip(&self, address: Ipv4Addr) -> bool {
+        let member = |member: &Member| member.vips.contains(&address);
+        self.members.iter().any(member)
+    }
+
     /// VIPs that must not be on the interface, now that the daemon starts.
     pub(super) fn vips_out_of_place(&self, now: Instant) -> BTreeSet<Ipv4Addr> {
         let placed = |member: &&Member| match member.placement {
