@@ -1,11 +1,13 @@
 //! `vipd-bench failover`: what a client sees when the master fails, and when it
 //! comes back, with vipd, ucarp and keepalived side by side.
 //!
-//! One lab at a time, so that none disturbs another. All daemons run at the same
-//! raised priority, the probe ahead of them.
+//! Labs whose daemons wait whole seconds are measured at the same time, as they
+//! keep no core busy; then those that count milliseconds, one at a time. All
+//! daemons run at the same raised priority, the probes ahead of them.
 
-use std::fs;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -21,7 +23,9 @@ mod probe;
 mod report;
 mod world;
 
+pub(crate) use contender::VIP;
 use contender::{Contender, Fast};
+pub(crate) use probe::{Probe, Vantage};
 use report::Cell;
 use world::{Scenario, World};
 
@@ -56,7 +60,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     let machine = machine::describe();
     println!("{}", machine::line(&machine));
     println!(
-        "{} cells of {} rounds, one after the other: about {} minutes\n",
+        "{} cells of {} rounds: about {} minutes\n",
         plan.contenders.len() * plan.scenarios.len(),
         plan.rounds,
         plan.expected().as_secs().div_ceil(60)
@@ -64,6 +68,11 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     let mut cells = Vec::new();
     let ended = plan.perform(&interrupt, |cell| {
         cells.push(cell);
+        cells.sort_by_key(|cell| {
+            let contender = Contender::ALL.iter().position(|one| *one == cell.contender);
+            let scenario = Scenario::ALL.iter().position(|one| *one == cell.scenario);
+            (contender, scenario)
+        });
         let text = json!({
             "benchmark": "failover",
             "machine": machine,
@@ -102,17 +111,63 @@ impl Plan {
         mut done: impl FnMut(Cell) -> Result<()>,
     ) -> Result<()> {
         let started = lab::now();
-        for contender in &self.contenders {
-            for scenario in &self.scenarios {
-                eprintln!(
-                    "[{} of about {}] {} {}",
-                    clock(lab::now() - started),
-                    clock(self.expected()),
-                    contender.name(),
-                    scenario.name()
-                );
-                done(self.cell(*contender, *scenario, interrupt)?)?;
-            }
+        let (sender, cells) = mpsc::channel();
+        for lanes in self.shifts() {
+            thread::scope(|scope| -> Result<()> {
+                let lanes: Vec<_> = lanes
+                    .into_iter()
+                    .map(|contender| {
+                        let sender = sender.clone();
+                        scope.spawn(move || self.lane(contender, started, interrupt, &sender))
+                    })
+                    .collect();
+                while !lanes.iter().all(thread::ScopedJoinHandle::is_finished) {
+                    if let Ok(cell) = cells.recv_timeout(LOOK) {
+                        done(cell)?;
+                    }
+                }
+                for cell in cells.try_iter() {
+                    done(cell)?;
+                }
+                lanes.into_iter().try_for_each(|lane| {
+                    lane.join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Who is measured at the same time as whom.
+    fn shifts(&self) -> Vec<Vec<Contender>> {
+        let (fast, slow): (Vec<Contender>, Vec<Contender>) = self
+            .contenders
+            .iter()
+            .partition(|contender| contender.interval() < Duration::from_secs(1));
+        let alone = fast.into_iter().map(|contender| vec![contender]);
+        std::iter::once(slow)
+            .filter(|lanes| !lanes.is_empty())
+            .chain(alone)
+            .collect()
+    }
+
+    fn lane(
+        &self,
+        contender: Contender,
+        started: Instant,
+        interrupt: &Interrupt,
+        done: &mpsc::Sender<Cell>,
+    ) -> Result<()> {
+        for scenario in &self.scenarios {
+            eprintln!(
+                "[{} of about {}] {} {}",
+                clock(lab::now() - started),
+                clock(self.expected()),
+                contender.name(),
+                scenario.name()
+            );
+            // Nobody listens only if another lane has failed.
+            let _ = done.send(self.cell(contender, *scenario, interrupt)?);
         }
         Ok(())
     }
@@ -143,7 +198,12 @@ impl Plan {
                 world.reset()?;
                 continue;
             };
-            eprintln!("    {number:2}: {}", report::round(&round));
+            eprintln!(
+                "    {} {} {number}: {}",
+                contender.name(),
+                scenario.name(),
+                report::round(&round)
+            );
             if !round.returned {
                 eprint!("{}", world.logs());
                 world.reset()?;
@@ -158,13 +218,17 @@ impl Plan {
     }
 
     fn expected(&self) -> Duration {
-        let mut sum = Duration::ZERO;
-        for contender in &self.contenders {
-            for scenario in &self.scenarios {
-                sum += expected(*contender, *scenario) * self.rounds + STARTING;
-            }
-        }
-        sum
+        let lane = |contender: &Contender| -> Duration {
+            let cell = |scenario: &Scenario| expected(*contender, *scenario) * self.rounds;
+            self.scenarios
+                .iter()
+                .map(|scenario| cell(scenario) + STARTING)
+                .sum()
+        };
+        self.shifts()
+            .iter()
+            .filter_map(|lanes| lanes.iter().map(lane).max())
+            .sum()
     }
 }
 
@@ -190,6 +254,9 @@ fn clock(time: Duration) -> String {
 /// scenario `none` tells.
 const FAST_RATIO: u8 = 4;
 
+/// Between two looks at what the lanes have measured.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// Until a new lab has a master.
 const STARTING: Duration = Duration::from_secs(5);
 
@@ -197,7 +264,7 @@ const HELP: &str = "\
 usage: vipd-bench failover [OPTIONS]
 
 What a client sees when the master fails and when it comes back: two nodes and
-the client on a bridge of network namespaces, one lab at a time.
+the client on a bridge of network namespaces.
 
   --rounds N          rounds of each cell (10)
   --only NAME,...     of vipd, ucarp, keepalived, vipd-fast, ucarp-fast, keepalived-fast (all)

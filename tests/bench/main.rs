@@ -10,6 +10,7 @@ mod machine;
 mod options;
 mod responder;
 mod scale;
+mod steady;
 
 fn main() -> ExitCode {
     let mut words = env::args().skip(1);
@@ -19,10 +20,11 @@ fn main() -> ExitCode {
         "failover" => failover::run(&words),
         "responder" => responder::run(&words),
         "scale" => scale::run(&words),
+        "steady" => steady::run(&words),
         // A part of `scale`: one vipd with many groups.
         "daemon" => scale::daemon::run(&words),
         _ => {
-            eprintln!("usage: vipd-bench failover|responder|scale [--help]");
+            eprintln!("usage: vipd-bench failover|responder|scale|steady [--help]");
             return ExitCode::from(2);
         }
     };

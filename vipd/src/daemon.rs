@@ -77,6 +77,8 @@ pub enum Error {
     },
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
+    #[error("cannot set a timer")]
+    Timer(#[source] std::io::Error),
 }
 
 /// The running daemon.
@@ -89,6 +91,7 @@ pub struct Daemon {
     _control: control::Control,
     requests: mpsc::Receiver<control::Request>,
     signals: Signals,
+    alarm: clock::Alarm,
     ledger: ledger::Ledger,
     /// Addresses that are being put on an interface.
     placing: BTreeMap<GroupId, Placing>,
@@ -102,6 +105,7 @@ impl Daemon {
     /// Takes the interfaces. If that fails, the host is as it was.
     pub async fn start(config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
         let signals = Signals::new().map_err(Error::Signals)?;
+        let alarm = clock::Alarm::new().map_err(Error::Timer)?;
         let (control, requests) = control::Control::bind(&paths.socket)?;
         let mut watched: Vec<&str> = config
             .engine
@@ -135,6 +139,7 @@ impl Daemon {
             _control: control,
             requests,
             signals,
+            alarm,
             ledger,
             placing: BTreeMap::new(),
             next_token: 0,
@@ -256,7 +261,7 @@ impl Daemon {
 
     /// The next thing that happens. Signals come first, adverts before timers.
     async fn wait(&mut self) -> Event {
-        let sleep = clock::until(self.next_deadline());
+        let deadline = self.next_deadline();
         let ports = &self.ports;
         let adverts = std::future::poll_fn(|context| {
             let is_ready = |port: &Port| port.poll_readable(context);
@@ -275,7 +280,7 @@ impl Daemon {
             command = self.signals.next() => Event::Command(command),
             () = adverts => Event::Adverts,
             Some(event) = self.events.recv() => Event::Netlink(event),
-            () = sleep => Event::Deadline,
+            () = self.alarm.until(deadline) => Event::Deadline,
             Some(request) = self.requests.recv() => Event::Request(request),
         }
     }

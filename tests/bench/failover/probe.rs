@@ -404,7 +404,7 @@ fn address_at(frame: &[u8], from: usize) -> Ipv4Addr {
 const INTERVAL: Duration = Duration::from_millis(1);
 
 /// The longest that a probe runs.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(3600);
 
 /// Less is not worth a line in the record.
 const NOT_YET_LATE: Duration = Duration::from_millis(1);
