@@ -4,13 +4,10 @@ use std::collections::BTreeSet;
 
 use vipd_tests::sim::{coverage, seeds};
 
+use super::from_environment;
+
 /// Seeds that are played without being asked for any.
 const SEEDS: u64 = 3000;
-
-fn from_environment(name: &str) -> Option<u64> {
-    let value = std::env::var(name).ok()?;
-    Some(value.parse().expect("a number of seeds"))
-}
 
 #[test]
 fn the_promises_hold_whatever_fails() {

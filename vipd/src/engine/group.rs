@@ -165,6 +165,7 @@ impl Group {
         let peer = Peer {
             address: from,
             interval: advert.interval,
+            counter: advert.counter,
             is_vipd: advert.is_vipd,
         };
         let is_unheard = self
@@ -391,6 +392,7 @@ impl Group {
             let peer = Peer {
                 address: from,
                 interval: advert.interval,
+                counter: advert.counter,
                 is_vipd: advert.is_vipd,
             };
             self.hear_successor(peer, now);
@@ -435,6 +437,7 @@ impl Group {
         let own = self.source_address().map(|address| Peer {
             address,
             interval: self.election.advertised_interval(),
+            counter: self.next_counter.wrapping_sub(1),
             is_vipd: true,
         });
         GroupView {
