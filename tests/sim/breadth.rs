@@ -52,3 +52,13 @@ fn the_promises_hold_whatever_fails() {
         assert!(judged > 10 * count, "only {judged} requests were judged");
     }
 }
+
+/// Seeds that failed once: the sends of all announcements failed after a rival's
+/// claim, and nobody announced again.
+#[test]
+fn seeds_that_failed_once_do_not_fail_again() {
+    for seed in [149190, 458018] {
+        let violation = seeds::play(seed, None, false).world.violation;
+        assert!(violation.is_none(), "{seed}: {violation:?}");
+    }
+}

@@ -100,14 +100,17 @@ pub enum Effect {
     Map,
     /// The addresses were not placed.
     Address,
+    /// An announcement was not sent.
+    Announce,
 }
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Put the frame on the wire. For [`Purpose::Advert`] the engine must be
-    /// told `Sent` or `Failed` before the next output is taken; the failure of
-    /// others is of no consequence.
+    /// told `Sent` or `Failed` before the next output is taken, for
+    /// [`Purpose::Announce`] `Failed` if it was not sent; the failure of others is
+    /// of no consequence.
     Transmit {
         interface: InterfaceId,
         group: GroupId,

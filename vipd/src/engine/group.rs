@@ -320,6 +320,12 @@ impl Group {
                 }
                 return;
             }
+            Effect::Announce => {
+                if self.is_answering() {
+                    self.announcements.failed(now);
+                }
+                return;
+            }
             Effect::Map => {
                 self.counters.map_errors += 1;
                 if self.claim.is_none() {
