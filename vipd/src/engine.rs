@@ -63,7 +63,8 @@ pub enum Input<'a> {
     /// The moment that `poll_timeout` named is here. Everything that waits in
     /// the sockets has been handed in before.
     Deadline,
-    /// The interface is like this, from now on.
+    /// The interface is like this, from now on; or is so again, after a moment in
+    /// which it was not.
     Link { interface: InterfaceId, link: Link },
     /// An earlier daemon of this host left a lease in the map, with this host as
     /// its owner. To be told before the interface's first `Link`.

@@ -226,6 +226,7 @@ impl Group {
         let mac_changed = self.link.is_some_and(|old| old.mac != link.mac);
         // An address that is taken away is not forgotten: adverts need one.
         let address = link.address.or(self.link.and_then(|old| old.address));
+        let is_told_again = self.link == Some(link);
         self.link = Some(Link { address, ..link });
         let Some(source) = self.source_address() else {
             return self.halt(Reason::LinkDown, now, out);
@@ -255,6 +256,10 @@ impl Group {
             self.write_lease(out);
             self.announcements.begin(now);
             self.announce_if_due(now, out);
+        } else if is_told_again {
+            // It was away for a moment, and another host's claim to the addresses,
+            // or an announcement, may be lost.
+            self.announce_again(now, out);
         }
     }
 
