@@ -70,6 +70,7 @@ fn lookup_tells_what_an_interface_is() {
             name: "eth0".to_owned(),
             mac: Some(n1.mac()),
             up: true,
+            carrier_changes: eth0.carrier_changes,
             mtu: 1500,
             kind: Some("veth".to_owned()),
             is_vlan: false,
@@ -119,10 +120,12 @@ fn a_watched_interface_is_followed_through_everything() {
         wait_for_link("down", &mut events, |link| !link.up).await;
         n1.link_up();
         wait_for_link("up", &mut events, |link| link.up).await;
+        let before = netlink::lookup("eth0").unwrap().carrier_changes;
         n1.carrier(false);
         wait_for_link("no carrier", &mut events, |link| !link.up).await;
         n1.carrier(true);
-        wait_for_link("carrier", &mut events, |link| link.up).await;
+        let link = wait_for_link("carrier", &mut events, |link| link.up).await;
+        assert_eq!(link.carrier_changes, before + 2);
         n1.ip(&["link", "set", "eth0", "address", "02:00:00:00:00:99"]);
         let link = wait_for_link("new MAC", &mut events, |link| {
             link.mac == Some([2, 0, 0, 0, 0, 0x99])

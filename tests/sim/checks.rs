@@ -14,9 +14,12 @@ use super::checker::{Checker, Violation, time};
 use super::host::WAKE_DELAY;
 use super::lan::Origin;
 use super::sabotage::Sabotage;
-use super::setup::{MICROSECOND, Nanos, nanos};
+use super::setup::{MICROSECOND, MILLISECOND, Nanos, nanos};
 use super::succession::Succession;
 use super::world::{Event as WorldEvent, World};
+
+/// How late a claim may be sent at least, as the engine has it.
+const LEAST_GRACE: Nanos = 2 * MILLISECOND;
 
 /// What a host has shown of a group.
 #[derive(Clone, Debug, Default)]
@@ -226,7 +229,9 @@ impl World {
         let is_clean = self.setup.is_clean;
         for other in (0..self.hosts.len()).filter(|other| is_clean && *other != host) {
             let shown = self.checks.shown[other][g].clone();
-            let is_together = shown.began.is_some_and(|began| began + reaction >= now);
+            let is_together = shown.began.is_some_and(|began| {
+                began + reaction >= now || self.was_stopped_in_grace(host, g, began)
+            });
             let clock = self.clock(other).as_nanos();
             let answers =
                 self.hosts[other].kernel.nics[lan].up && self.hosts[other].kernel.answers(g, clock);
@@ -251,7 +256,12 @@ impl World {
                     self.checks.shown[host][g].reason,
                     Some(Reason::Preempt | Reason::MasterResigned | Reason::MasterTooSlow)
                 );
-                let may = preempts && interval.outranks(peer)
+                // Where the lease has gaps, a host that has just started may hear
+                // nothing before the one ends in which it makes its claim.
+                let ends_gap =
+                    self.timing(other, g).has_gaps() && self.is_on_its_way(other, host, g);
+                let may = ends_gap
+                    || preempts && interval.outranks(peer)
                     || own_timing.will_time_out(peer)
                     || follows_another;
                 if !may {
@@ -267,6 +277,14 @@ impl World {
         let shown = &mut self.checks.shown[host][g];
         shown.unheard = unheard;
         shown.began = Some(now);
+    }
+
+    /// Whether it was stopped between its claim and the advert that says so, for no
+    /// longer than a claim may be late, and another claimed the role meanwhile.
+    fn was_stopped_in_grace(&self, host: usize, g: usize, other_began: Nanos) -> bool {
+        let stopped_at = self.hosts[host].stopped_at;
+        let grace = nanos(self.timing(host, g).guard()).max(LEAST_GRACE);
+        stopped_at <= other_began && self.now <= stopped_at + grace
     }
 
     /// As the host is configured.

@@ -39,6 +39,7 @@ impl World {
                 vipd::engine::Effect::Send => "effect send",
                 vipd::engine::Effect::Map => "effect map",
                 vipd::engine::Effect::Address => "effect address",
+                vipd::engine::Effect::Announce => "effect announce",
             });
         }
     }
@@ -97,7 +98,12 @@ const PURPOSES: [&str; 4] = [
     "purpose farewell",
     "purpose announce",
 ];
-const EFFECTS: [&str; 3] = ["effect send", "effect map", "effect address"];
+const EFFECTS: [&str; 4] = [
+    "effect send",
+    "effect map",
+    "effect address",
+    "effect announce",
+];
 const EVENTS: [&str; 9] = [
     "event changed",
     "event bad digest",

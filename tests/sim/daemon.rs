@@ -168,6 +168,10 @@ impl World {
                     let effect = Effect::Send;
                     self.coverage.insert("effect send");
                     engine.handle(Input::Failed { group, effect }, clock);
+                } else if failed && purpose == Purpose::Announce {
+                    let effect = Effect::Announce;
+                    self.coverage.insert("effect announce");
+                    engine.handle(Input::Failed { group, effect }, clock);
                 } else if is_advert {
                     self.coverage.insert("input sent");
                     engine.handle(Input::Sent { group, at: clock }, clock);

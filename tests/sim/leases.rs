@@ -3,10 +3,13 @@
 //! the only way to the role is the silence of its owner.
 
 use vipd::carp::Interval;
+use vipd_tests::sim::checker::time;
 use vipd_tests::sim::faults::Fault;
 use vipd_tests::sim::rng::Rng;
 use vipd_tests::sim::setup::{MICROSECOND, MILLISECOND, Nanos, Program, SECOND, Setup, group};
 use vipd_tests::sim::world::{Event, World};
+
+use super::from_environment;
 
 /// Worlds that are played without being asked for any.
 const SEEDS: u64 = 600;
@@ -37,13 +40,13 @@ fn setup(seed: u64, rng: &mut Rng) -> Setup {
     setup
 }
 
-fn play(seed: u64) -> World {
+fn play(seed: u64, trace: bool) -> World {
     let mut rng = Rng::new(seed ^ 0x1ea5_e5ee);
     let setup = setup(seed, &mut rng);
     let vipd: Vec<_> = (0..setup.hosts.len())
         .filter(|host| setup.hosts[*host].program == Program::Vipd)
         .collect();
-    let mut world = World::new(setup, false);
+    let mut world = World::new(setup, trace);
     let settling = world.settling_time();
     let lease = world.longest_lease(0, 0);
     let mut at = settling;
@@ -79,13 +82,19 @@ fn play(seed: u64) -> World {
 
 #[test]
 fn the_lease_ends_before_any_correct_peer_answers_whatever_is_configured() {
-    let asked: Option<u64> = std::env::var("VIPD_SIM_LEASES")
-        .ok()
-        .and_then(|value| value.parse().ok());
+    if let Some(seed) = from_environment("VIPD_SIM_LEASE") {
+        let world = play(seed, true);
+        for line in world.trace.unwrap_or_default() {
+            println!("{:>12}  {:<6}  {}", time(line.at), line.who, line.what);
+        }
+        assert!(world.violation.is_none(), "{:?}", world.violation);
+        return;
+    }
+    let count = from_environment("VIPD_SIM_LEASES").unwrap_or(SEEDS);
+    let first = from_environment("VIPD_SIM_FROM").unwrap_or(0);
     let mut failed = Vec::new();
-    let count = asked.unwrap_or(SEEDS);
-    for seed in 0..count {
-        if let Some(violation) = play(seed).violation {
+    for seed in first..first + count {
+        if let Some(violation) = play(seed, false).violation {
             failed.push((seed, violation));
         }
     }
@@ -99,11 +108,15 @@ fn the_lease_ends_before_any_correct_peer_answers_whatever_is_configured() {
 }
 
 /// Seeds that failed once: the master was well again between its advert and its
-/// rival's, and both took themselves for the better one; deadratio 1.
+/// rival's, and both took themselves for the better one; deadratio 1; an advert
+/// that its own farewell had overtaken was waited for; a claim that was made in a
+/// gap of the master's lease, or sent within the grace after a stop, was blamed.
 #[test]
 fn worlds_that_failed_once_do_not_fail_again() {
-    for seed in [25496, 81, 85, 152, 160, 204] {
-        let violation = play(seed).violation;
+    for seed in [
+        25496, 81, 85, 152, 160, 204, 1870, 5850, 16265, 38240, 99618, 113345,
+    ] {
+        let violation = play(seed, false).violation;
         assert!(violation.is_none(), "{seed}: {violation:?}");
     }
 }

@@ -7,3 +7,9 @@ mod leases;
 mod oddities;
 mod planted;
 mod scenarios;
+
+/// What the caller asks for: how many worlds, from which one on, or a single one.
+fn from_environment(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().expect("a number of worlds, or a seed"))
+}

@@ -209,7 +209,7 @@ impl World {
     }
 
     /// Whether the last advert has not arrived, and may yet.
-    fn is_on_its_way(&self, from: usize, to: usize, g: usize) -> bool {
+    pub(super) fn is_on_its_way(&self, from: usize, to: usize, g: usize) -> bool {
         let sent_at = self.checks.shown[from][g].advert.map(|(at, _)| at);
         let reach = self.checks.succession.reach.get(&(from, to, g));
         let arrived = reach.and_then(|reach| reach.arrived);

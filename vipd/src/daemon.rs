@@ -406,12 +406,7 @@ impl Daemon {
     ) {
         let Some(frame) = frame else {
             tracing::debug!(?purpose, "not sent: it is too late");
-            if purpose == Purpose::Advert {
-                let effect = Effect::Send;
-                self.engine
-                    .handle(Input::Failed { group, effect }, clock::now());
-            }
-            return;
+            return self.not_sent(group, purpose);
         };
         // From before the send: a lease may begin too early, never too late.
         let at = clock::now();
@@ -420,21 +415,22 @@ impl Daemon {
             (Purpose::Advert, Ok(())) => {
                 self.engine.handle(Input::Sent { group, at }, clock::now())
             }
-            (Purpose::Advert, Err(error)) => {
-                tracing::debug!("advert not sent: {}", chain(&error));
-                self.engine.handle(
-                    Input::Failed {
-                        group,
-                        effect: Effect::Send,
-                    },
-                    clock::now(),
-                );
-            }
             (Purpose::BowOut | Purpose::Farewell | Purpose::Announce, Ok(())) => {}
-            (Purpose::BowOut | Purpose::Farewell | Purpose::Announce, Err(error)) => {
-                tracing::debug!(?purpose, "frame not sent: {}", chain(&error));
+            (_, Err(error)) => {
+                tracing::debug!(?purpose, "not sent: {}", chain(&error));
+                self.not_sent(group, purpose);
             }
         }
+    }
+
+    fn not_sent(&mut self, group: GroupId, purpose: Purpose) {
+        let effect = match purpose {
+            Purpose::Advert => Effect::Send,
+            Purpose::Announce => Effect::Announce,
+            Purpose::BowOut | Purpose::Farewell => return,
+        };
+        self.engine
+            .handle(Input::Failed { group, effect }, clock::now());
     }
 
     /// Somebody may have claimed what is ours since the last advert.

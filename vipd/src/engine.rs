@@ -63,7 +63,8 @@ pub enum Input<'a> {
     /// The moment that `poll_timeout` named is here. Everything that waits in
     /// the sockets has been handed in before.
     Deadline,
-    /// The interface is like this, from now on.
+    /// The interface is like this, from now on; or is so again, after a moment in
+    /// which it was not.
     Link { interface: InterfaceId, link: Link },
     /// An earlier daemon of this host left a lease in the map, with this host as
     /// its owner. To be told before the interface's first `Link`.
@@ -100,14 +101,17 @@ pub enum Effect {
     Map,
     /// The addresses were not placed.
     Address,
+    /// An announcement was not sent.
+    Announce,
 }
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Put the frame on the wire. For [`Purpose::Advert`] the engine must be
-    /// told `Sent` or `Failed` before the next output is taken; the failure of
-    /// others is of no consequence.
+    /// told `Sent` or `Failed` before the next output is taken, for
+    /// [`Purpose::Announce`] `Failed` if it was not sent; the failure of others is
+    /// of no consequence.
     Transmit {
         interface: InterfaceId,
         group: GroupId,

@@ -151,6 +151,8 @@ impl Reason {
 pub struct Peer {
     pub address: Ipv4Addr,
     pub interval: Interval,
+    /// The advert's counter. A vipd host's grows by one with each.
+    pub counter: u64,
     /// Whether it promises what vipd hosts promise.
     pub is_vipd: bool,
 }
@@ -273,28 +275,24 @@ impl Election {
 
     /// A believable advert was heard.
     pub fn advert(&mut self, peer: Peer, now: Instant) -> Outcome {
+        if self.role() == Role::Init {
+            return Outcome::Nothing;
+        }
+        let silent_at = self.silent_at(peer, now);
+        if !self.answering.hear(peer, silent_at, now) {
+            return Outcome::Nothing;
+        }
         match self.state {
             State::Init => Outcome::Nothing,
             State::Backup(backup) => {
-                let silent_at = self.silent_at(peer, now);
-                self.answering.heard_by_backup(peer, silent_at, now);
                 self.state = State::Backup(self.follow(backup, peer, now));
                 Outcome::Nothing
             }
-            State::Master { .. } => {
-                let silent_at = self.silent_at(peer, now);
-                self.answering.heard_by_master(peer, silent_at, now);
-                if peer.is_silent() {
-                    return Outcome::Yielded;
-                }
-                match self.rank_against(peer) {
-                    Rank::Better => Outcome::Challenged,
-                    Rank::Worse(reason) => {
-                        self.answering.heard_by_backup(peer, silent_at, now);
-                        self.become_backup(reason, Some(peer), now, now)
-                    }
-                }
-            }
+            State::Master { .. } if peer.is_silent() => Outcome::Yielded,
+            State::Master { .. } => match self.rank_against(peer) {
+                Rank::Better => Outcome::Challenged,
+                Rank::Worse(reason) => self.become_backup(reason, Some(peer), now, now),
+            },
         }
     }
 

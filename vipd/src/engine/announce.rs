@@ -28,6 +28,8 @@ const CHALLENGE_REPEATS: u8 = 3;
 pub(super) struct Schedule {
     next: Option<Instant>,
     left: u8,
+    /// What was left before the last round.
+    owed: u8,
     /// Until when the rounds so far are paid for.
     paid_until: Option<Instant>,
 }
@@ -52,6 +54,15 @@ impl Schedule {
     pub(super) fn stop(&mut self) {
         self.next = None;
         self.left = 0;
+        self.owed = 0;
+    }
+
+    /// The last round did not get out, or not all of it: it is owed still.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.left = self.left.max(self.owed);
+        if self.left > 0 {
+            self.next.get_or_insert(now + GAP);
+        }
     }
 
     /// Whether to announce now. Counts it as done.
@@ -59,6 +70,7 @@ impl Schedule {
         if self.next.is_none_or(|next| now < next) {
             return false;
         }
+        self.owed = self.left;
         self.left = self.left.saturating_sub(1);
         self.paid_until = Some(self.paid_until.map_or(now, |paid| paid.max(now)) + PRICE);
         self.next = (self.left > 0).then(|| now + GAP);
@@ -113,6 +125,34 @@ mod tests {
         }
         schedule.provoke(at_ms(30));
         assert!(!schedule.take(at_ms(30)), "it has no credit left");
+    }
+
+    #[test]
+    fn a_round_that_fails_is_made_again_and_no_sooner_than_the_next_one() {
+        let mut schedule = Schedule::default();
+        schedule.provoke(at_ms(0));
+        let mut times = Vec::new();
+        while let Some(next) = schedule.poll_timeout() {
+            assert!(schedule.take(next));
+            times.push(next);
+            if next <= at_ms(4400) {
+                // Each of its frames.
+                schedule.failed(next);
+                schedule.failed(next);
+            }
+        }
+        let expected = [0, 1100, 2200, 3300, 4400, 5500, 6600, 7700];
+        assert_eq!(times, expected.map(at_ms), "five that fail and three");
+    }
+
+    #[test]
+    fn a_host_that_has_stopped_owes_nothing() {
+        let mut schedule = Schedule::default();
+        schedule.begin(at_ms(0));
+        schedule.take(at_ms(0));
+        schedule.stop();
+        schedule.failed(at_ms(0));
+        assert_eq!(schedule.poll_timeout(), None);
     }
 
     #[test]

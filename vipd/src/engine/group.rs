@@ -165,6 +165,7 @@ impl Group {
         let peer = Peer {
             address: from,
             interval: advert.interval,
+            counter: advert.counter,
             is_vipd: advert.is_vipd,
         };
         let is_unheard = self
@@ -225,6 +226,7 @@ impl Group {
         let mac_changed = self.link.is_some_and(|old| old.mac != link.mac);
         // An address that is taken away is not forgotten: adverts need one.
         let address = link.address.or(self.link.and_then(|old| old.address));
+        let is_told_again = self.link == Some(link);
         self.link = Some(Link { address, ..link });
         let Some(source) = self.source_address() else {
             return self.halt(Reason::LinkDown, now, out);
@@ -254,6 +256,10 @@ impl Group {
             self.write_lease(out);
             self.announcements.begin(now);
             self.announce_if_due(now, out);
+        } else if is_told_again {
+            // It was away for a moment, and another host's claim to the addresses,
+            // or an announcement, may be lost.
+            self.announce_again(now, out);
         }
     }
 
@@ -316,6 +322,12 @@ impl Group {
                     // The role was claimed by a rank that this host has lost.
                     let outcome = self.election.lapse(Reason::LeaseExpired, now);
                     self.follow(outcome, now, out);
+                }
+                return;
+            }
+            Effect::Announce => {
+                if self.is_answering() {
+                    self.announcements.failed(now);
                 }
                 return;
             }
@@ -391,6 +403,7 @@ impl Group {
             let peer = Peer {
                 address: from,
                 interval: advert.interval,
+                counter: advert.counter,
                 is_vipd: advert.is_vipd,
             };
             self.hear_successor(peer, now);
@@ -435,6 +448,7 @@ impl Group {
         let own = self.source_address().map(|address| Peer {
             address,
             interval: self.election.advertised_interval(),
+            counter: self.next_counter.wrapping_sub(1),
             is_vipd: true,
         });
         GroupView {

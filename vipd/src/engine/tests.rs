@@ -280,6 +280,8 @@ impl Daemon {
                     if !self.fails(group, Effect::Send) {
                         self.engine.handle(Input::Sent { group, at }, self.now);
                     }
+                } else if purpose == Purpose::Announce {
+                    self.fails(group, Effect::Announce);
                 }
                 (group, words, frame)
             }

@@ -46,6 +46,9 @@ pub struct LinkInfo {
     pub mac: Option<[u8; 6]>,
     /// Administratively up, and with a carrier as far as the driver can tell.
     pub up: bool,
+    /// How often the carrier came or went (`IFLA_CARRIER_CHANGES`): a link that is
+    /// up again before that could be told differs in this alone.
+    pub carrier_changes: u32,
     pub mtu: u32,
     /// `IFLA_INFO_KIND`: `veth`, `vlan`, `bond`; hardware has none.
     pub kind: Option<String>,

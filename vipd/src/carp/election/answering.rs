@@ -10,62 +10,60 @@ use super::Peer;
 use crate::time::Instant;
 
 /// Masters that are kept in mind; more than can be heard within one lease where
-/// nobody replays adverts. The one heard longest ago is forgotten.
+/// nobody replays adverts. The one heard longest ago is forgotten, one that has
+/// left before one that may answer.
 pub(super) const MAX_HOSTS: usize = 16;
+
+/// Adverts of one host that can be under way at once. More than that behind the
+/// last one is no late advert, but a daemon that was started anew and counts
+/// from elsewhere.
+const UNDER_WAY: u64 = 64;
 
 #[derive(Clone, Copy, Debug)]
 struct Host {
     address: Ipv4Addr,
     /// When it answers no more, if nothing further is heard of it.
     silent_at: Instant,
-    /// It said so, to this host as a master.
+    /// It said that it is silent already. Kept in mind as such: it is not
+    /// brought back by an advert that its farewell has overtaken.
     has_left: bool,
+    /// Of the advert heard last.
+    counter: u64,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answering(Vec<Host>);
 
 impl Answering {
-    /// A backup keeps account of all that it hears.
-    pub(super) fn heard_by_backup(&mut self, peer: Peer, silent_at: Instant, now: Instant) {
+    /// Keeps account of an advert. `false` if it says nothing about its sender as
+    /// it is now: on the wire, a farewell has overtaken an advert, or an advert of
+    /// the next term a farewell.
+    #[must_use]
+    pub(super) fn hear(&mut self, peer: Peer, silent_at: Instant, now: Instant) -> bool {
         if !peer.is_vipd {
             // Nor does it undo what a vipd host with this address said.
-            return;
+            return true;
         }
-        self.forget(peer.address);
         self.forget_silent(now);
-        if peer.is_silent() {
-            return;
+        let has_left = peer.is_silent();
+        let is_overtaken = |last: &Host| {
+            // Each advert counts one more than the one before it.
+            let behind = last.counter.wrapping_sub(peer.counter);
+            last.address == peer.address
+                && last.has_left != has_left
+                && (1..=UNDER_WAY).contains(&behind)
+        };
+        if self.0.iter().any(is_overtaken) {
+            return false;
         }
+        self.0.retain(|host| host.address != peer.address);
         self.remember(Host {
             address: peer.address,
             silent_at,
-            has_left: false,
+            has_left,
+            counter: peer.counter,
         });
-    }
-
-    /// A master that does not answer yet may hear the one that it took for dead.
-    /// One that said it is silent stays in here as such: it is not brought back
-    /// by an advert that its farewell has overtaken.
-    pub(super) fn heard_by_master(&mut self, peer: Peer, silent_at: Instant, now: Instant) {
-        if !peer.is_vipd {
-            return;
-        }
-        let address = peer.address;
-        let known = self.0.iter_mut().find(|host| host.address == address);
-        match known {
-            Some(host) if host.has_left => {}
-            Some(host) if peer.is_silent() => {
-                host.silent_at = now;
-                host.has_left = true;
-            }
-            Some(host) => host.silent_at = silent_at,
-            None => self.remember(Host {
-                address,
-                silent_at: if peer.is_silent() { now } else { silent_at },
-                has_left: peer.is_silent(),
-            }),
-        }
+        true
     }
 
     /// When the last of them falls silent.
@@ -81,13 +79,10 @@ impl Answering {
 
     fn remember(&mut self, host: Host) {
         if self.0.len() >= MAX_HOSTS {
-            self.0.remove(0);
+            let oldest_left = self.0.iter().position(|host| host.has_left);
+            self.0.remove(oldest_left.unwrap_or(0));
         }
         self.0.push(host);
-    }
-
-    fn forget(&mut self, address: Ipv4Addr) {
-        self.0.retain(|host| host.address != address);
     }
 
     #[cfg(test)]

@@ -11,6 +11,9 @@ const HIGHER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 6);
 /// Wins a tie against [`OWN`].
 const LOWER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
 
+/// Of adverts whose order does not matter.
+const COUNTER: u64 = 5;
+
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
 fn ms(ms: u64) -> Duration {
@@ -32,6 +35,7 @@ fn peer(address: Ipv4Addr, advbase: u8, advskew: u8) -> Peer {
     Peer {
         address,
         interval: Interval::new(advbase, advskew),
+        counter: COUNTER,
         is_vipd: false,
     }
 }
@@ -48,6 +52,7 @@ fn bow_out(address: Ipv4Addr) -> Peer {
     Peer {
         address,
         interval: Interval::BOW_OUT,
+        counter: COUNTER,
         is_vipd: false,
     }
 }

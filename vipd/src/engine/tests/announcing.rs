@@ -157,6 +157,42 @@ fn a_conflict_is_answered_in_three_rounds() {
 }
 
 #[test]
+fn announcements_that_fail_are_owed_until_they_get_out() {
+    // Found by the simulator: an interface that could send nothing while another
+    // host's claim was to be answered, and not long enough for the lease to end.
+    let mut daemon = Daemon::master();
+    daemon.advance(ms(20_000));
+
+    daemon.failing.insert(Effect::Announce);
+    let mut failed = daemon.handle(conflict());
+    failed.extend(daemon.advance(ms(60_000)));
+    daemon.failing.clear();
+    let announced = rounds(&daemon.advance(ms(20_000)));
+
+    assert_eq!(announced.len(), 3, "{announced:?}");
+    assert!(announced[0] <= 83_000 + 1100, "{announced:?}");
+    let tried = rounds(&failed);
+    assert_eq!(tried.len(), 60_000 / 1100 + 1, "{tried:?}");
+    assert_eq!(count(&failed, "log"), 1, "the conflict");
+}
+
+#[test]
+fn a_master_that_was_relieved_owes_no_announcement() {
+    let mut daemon = Daemon::master();
+    daemon.failing.insert(Effect::Announce);
+    daemon.handle(conflict());
+
+    daemon.hear(&Neighbour::new(LOWER).advert(0, 1));
+    daemon.handle(Input::Failed {
+        group: G0,
+        effect: Effect::Announce,
+    });
+
+    assert_eq!(daemon.role(G0), Role::Backup);
+    assert_eq!(count(&daemon.advance(ms(2900)), "request"), 0);
+}
+
+#[test]
 fn a_conflict_takes_no_round_from_a_takeover() {
     let mut daemon = Daemon::listening(vec![group()]);
     let mut steps = daemon.advance(ms(3000));

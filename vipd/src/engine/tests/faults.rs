@@ -209,7 +209,7 @@ fn a_failure_reported_to_a_backup_is_counted_and_changes_nothing() {
     let mut daemon = Daemon::listening(vec![group()]);
     let timeout = daemon.engine.poll_timeout();
 
-    for effect in [Effect::Map, Effect::Address] {
+    for effect in [Effect::Map, Effect::Address, Effect::Announce] {
         let steps = daemon.handle(Input::Failed { group: G0, effect });
         assert!(steps.is_empty(), "{steps:?}");
     }

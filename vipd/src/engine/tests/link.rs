@@ -116,8 +116,8 @@ fn a_link_that_is_down_at_the_start_is_waited_for() {
 }
 
 #[test]
-fn a_link_that_is_told_again_changes_nothing() {
-    let mut daemon = Daemon::master();
+fn a_link_that_is_told_again_changes_nothing_for_a_backup() {
+    let mut daemon = Daemon::listening(vec![group()]);
     let timeout = daemon.engine.poll_timeout();
 
     let steps = daemon.link(ETH0, up(ETH0));
@@ -125,6 +125,26 @@ fn a_link_that_is_told_again_changes_nothing() {
     assert!(steps.is_empty(), "{steps:?}");
     assert_eq!(daemon.engine.poll_timeout(), timeout);
     assert_eq!(daemon.engine.link(ETH0), Some(up(ETH0)));
+}
+
+#[test]
+fn a_master_whose_link_is_told_again_announces_itself_at_a_bounded_rate() {
+    // Found by the simulator: a link that was away for a millisecond, in which
+    // another host claimed the addresses.
+    let mut daemon = Daemon::master();
+    daemon.advance(ms(20_000));
+
+    let first = daemon.link(ETH0, up(ETH0));
+    let mut later = Vec::new();
+    for _ in 0..1000 {
+        later.extend(daemon.link(ETH0, up(ETH0)));
+        later.extend(daemon.advance(ms(10)));
+    }
+
+    assert_eq!(words(&first), ["request 10.0.0.100", "reply 10.0.0.100"]);
+    assert_eq!(count(&later, "request"), 12, "two at once, one a second");
+    assert_eq!(count(&later, "advert"), 10, "its beat, no more");
+    assert_eq!(daemon.role(G0), Role::Master);
 }
 
 #[test]

@@ -273,7 +273,7 @@ fn after_a_shutdown_nothing_is_ever_done_again() {
         Input::StepDown { group: None },
         Input::Shutdown,
     ];
-    for effect in [Effect::Send, Effect::Map, Effect::Address] {
+    for effect in [Effect::Send, Effect::Map, Effect::Address, Effect::Announce] {
         inputs.push(Input::Failed { group: G0, effect });
     }
     for bytes in &adverts {

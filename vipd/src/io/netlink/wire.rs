@@ -47,7 +47,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<LinkInfo> {
         return None;
     }
     let (mut name, mut mac, mut mtu, mut state) = (None, None, None, State::Unknown);
-    let (mut kind, mut xdp_program) = (None, None);
+    let (mut kind, mut xdp_program, mut carrier_changes) = (None, None, 0);
     for attribute in &message.attributes {
         #[expect(
             clippy::wildcard_enum_match_arm,
@@ -58,6 +58,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<LinkInfo> {
             LinkAttribute::Address(address) => mac = <[u8; 6]>::try_from(address.as_slice()).ok(),
             LinkAttribute::Mtu(bytes) => mtu = Some(*bytes),
             LinkAttribute::OperState(s) => state = *s,
+            LinkAttribute::CarrierChanges(count) => carrier_changes = *count,
             LinkAttribute::LinkInfo(infos) => kind = infos.iter().find_map(info_kind),
             LinkAttribute::Xdp(xdp) => xdp_program = xdp.iter().find_map(program),
             _ => {}
@@ -70,6 +71,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<LinkInfo> {
         mac,
         up: flags.contains(LinkFlags::Up | LinkFlags::Running)
             && matches!(state, State::Up | State::Unknown),
+        carrier_changes,
         mtu: mtu?,
         is_vlan: kind == Some(&InfoKind::Vlan),
         kind: kind.map(ToString::to_string),

@@ -87,9 +87,84 @@ fn a_master_that_was_taken_for_dead_and_is_heard_after_all_is_waited_for() {
     election.advert(vipd(HIGHER, 1, 255), T0 + ms(2));
     assert_eq!(election.predecessor(), None);
 
-    // An advert that the farewell has overtaken.
-    election.advert(vipd(HIGHER, 1, 100), T0 + ms(3));
-    assert_eq!(election.predecessor(), None);
+    election.advert(counted(vipd(HIGHER, 1, 100), COUNTER - 1), T0 + ms(3));
+    assert_eq!(
+        election.predecessor(),
+        None,
+        "the farewell has overtaken it"
+    );
+}
+
+fn counted(peer: Peer, counter: u64) -> Peer {
+    Peer { counter, ..peer }
+}
+
+#[test]
+fn an_advert_that_arrives_after_its_senders_farewell_is_not_waited_for() {
+    // Found by the simulator: hosts of one rank claim the role together, and one
+    // has yielded before this one claims it. Around zero, too.
+    for farewell in [COUNTER, 0] {
+        let mut election = listening(config(1, 0, false), T0);
+        election.advert(counted(vipd(HIGHER, 1, 255), farewell), T0 + ms(10));
+        expire(&mut election);
+
+        let late = counted(vipd(HIGHER, 1, 0), farewell.wrapping_sub(1));
+        assert_eq!(election.advert(late, T0 + ms(3001)), Outcome::Nothing);
+
+        assert_eq!(election.role(), Role::Master);
+        assert_eq!(election.predecessor(), None);
+    }
+}
+
+#[test]
+fn an_advert_that_arrives_after_its_senders_bow_out_does_not_put_the_takeover_off() {
+    let resigns = Peer {
+        is_vipd: true,
+        ..bow_out(HIGHER)
+    };
+    let mut election = following(config(1, 10, false), vipd(HIGHER, 1, 0), T0);
+    election.advert(counted(resigns, COUNTER + 2), T0 + ms(10));
+    let takes_over_at = election.poll_timeout();
+
+    election.advert(counted(vipd(HIGHER, 1, 0), COUNTER + 1), T0 + ms(11));
+
+    assert_eq!(election.poll_timeout(), takes_over_at);
+}
+
+#[test]
+fn a_farewell_that_arrives_after_the_next_claim_of_its_sender_does_not_end_the_wait() {
+    let mut election = following(config(1, 0, true), vipd(HIGHER, 1, 200), T0);
+    expire(&mut election);
+    let waits_until = election.predecessor();
+    assert!(waits_until.is_some());
+
+    election.advert(counted(vipd(HIGHER, 1, 255), COUNTER - 1), T0 + ms(10));
+
+    assert_eq!(election.predecessor(), waits_until);
+}
+
+#[test]
+fn who_claims_the_role_again_after_its_farewell_is_waited_for() {
+    // With the same daemon, and with one that counts from elsewhere.
+    for counter in [COUNTER + 1, COUNTER.wrapping_sub(1 << 40), 1 << 63] {
+        let mut election = master(config(1, 0, false), T0);
+        election.advert(vipd(HIGHER, 1, 255), T0 + ms(1));
+
+        let again = counted(vipd(HIGHER, 1, 100), counter);
+        election.advert(again, T0 + ms(2));
+
+        assert_eq!(election.predecessor(), Some(T0 + ms(3002)), "{counter}");
+    }
+}
+
+#[test]
+fn those_who_have_left_are_forgotten_before_those_who_may_answer() {
+    let mut election = following(config(1, 0, false), vipd(HIGHER, 1, 200), T0);
+    for host in 0..200 {
+        election.advert(vipd(Ipv4Addr::new(10, 1, 1, host), 1, 255), T0);
+    }
+    assert_eq!(election.answering.len(), MAX_HOSTS);
+    assert_eq!(election.answering.until(), Some(T0 + ms(3000)));
 }
 
 #[test]

@@ -11,6 +11,7 @@ fn eth0(ifindex: u32, addresses: &[(Ipv4Addr, u8)]) -> LinkInfo {
         name: "eth0".to_owned(),
         mac: Some([2, 0, 0, 0, 0, 1]),
         up: true,
+        carrier_changes: 2,
         mtu: 1500,
         kind: Some("veth".to_owned()),
         is_vlan: false,
@@ -44,6 +45,16 @@ fn a_repeated_notification_is_no_news() {
     assert_eq!(table.found("eth0", Some(eth0(5, &[(OWN, 24)]))), []);
     assert_eq!(table.address_added(5, OWN, 24), []);
     assert_eq!(table.address_removed(5, VIP, 32), []);
+}
+
+#[test]
+fn a_link_that_was_down_and_is_up_again_is_news() {
+    let mut table = table(&[(OWN, 24)]);
+    let back = LinkInfo {
+        carrier_changes: 4,
+        ..eth0(5, &[(OWN, 24)])
+    };
+    assert_eq!(table.link(back.clone()), [Event::Link(back)]);
 }
 
 #[test]

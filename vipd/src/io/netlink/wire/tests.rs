@@ -35,6 +35,13 @@ fn up_is_what_both_the_administrator_and_the_carrier_say() {
 }
 
 #[test]
+fn changes_of_the_carrier_are_counted() {
+    let count = |attributes: &[_]| link(&message(attributes)).unwrap().carrier_changes;
+    assert_eq!(count(&[LinkAttribute::CarrierChanges(7)]), 7);
+    assert_eq!(count(&[]), 0);
+}
+
+#[test]
 fn a_vlan_is_known_by_its_kind() {
     let kind = |kind| link(&message(&[LinkAttribute::LinkInfo(vec![Info::Kind(kind)])])).unwrap();
     let vlan = kind(InfoKind::Vlan);
