@@ -50,7 +50,11 @@ fn patient_pair(n1: &Host, n2: &Host, addresses: &'static str) -> (Vipd, Vipd) {
     (first, second)
 }
 
-fn replaced_without_a_gap(what: &str, addresses: &'static str, mut end: impl FnMut(&mut Vipd)) {
+fn replaced_without_a_gap(
+    what: &str,
+    addresses: &'static str,
+    mut end: impl FnMut(&mut Vipd, &Host),
+) {
     let lab = Lab::new();
     let (n1, n2, client) = pair(&lab);
     let user = lab.host("user", "10.99.0.201/24");
@@ -64,7 +68,7 @@ fn replaced_without_a_gap(what: &str, addresses: &'static str, mut end: impl FnM
     let census = Census::start(&client, VIP, RATE);
     census.wait_for_requests(1000, SOON);
     for _ in 0..cycles() {
-        end(&mut first);
+        end(&mut first, &n1);
         census.wait_for_requests(500, SOON);
         first = Vipd::start(&n1, &patient(0, addresses));
         wait_until("the lease is renewed", SOON, || {
@@ -109,7 +113,7 @@ fn replaced_without_a_gap(what: &str, addresses: &'static str, mut end: impl FnM
 #[test]
 fn a_daemon_that_keeps_its_lease_is_replaced_without_a_gap() {
     for addresses in ["interface", "loopback"] {
-        replaced_without_a_gap("SIGTERM", addresses, |vipd| {
+        replaced_without_a_gap("SIGTERM", addresses, |vipd, _| {
             assert!(vipd.terminate(SOON).success());
         });
     }
@@ -118,8 +122,16 @@ fn a_daemon_that_keeps_its_lease_is_replaced_without_a_gap() {
 #[test]
 fn a_killed_daemon_is_replaced_without_a_gap() {
     for addresses in ["interface", "loopback"] {
-        replaced_without_a_gap("SIGKILL", addresses, |vipd| vipd.kill());
+        replaced_without_a_gap("SIGKILL", addresses, |vipd, _| vipd.kill());
     }
+}
+
+#[test]
+fn a_daemon_of_another_abi_with_the_same_leases_is_replaced_without_a_gap() {
+    replaced_without_a_gap("another ABI", "interface", |vipd, host| {
+        vipd.kill();
+        set_abi(host, OTHER_ABI);
+    });
 }
 
 #[test]
@@ -241,7 +253,7 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 101);
 fn what_is_pinned_and_of_no_use_is_recognised_and_replaced() {
     type Spoil = fn(&Host);
     let spoils: [(&str, Spoil); 5] = [
-        ("ABI", set_another_abi),
+        ("ABI", |host| set_abi(host, FOREIGN_ABI)),
         ("its map vips is missing", |host| remove(host, "vips")),
         ("its map groups is another", |host| {
             remove(host, "groups");
@@ -289,19 +301,25 @@ fn remove(host: &Host, name: &str) {
     }
 }
 
+/// Its leases are this one's, see `vipd_common::ABI`. The lowest byte comes first.
+const OTHER_ABI: [&str; 4] = ["0x01", "0x00", "0x63", "0x00"];
+
+/// Its leases are others.
+const FOREIGN_ABI: [&str; 4] = ["0x63", "0x00", "0x00", "0x00"];
+
 /// What bpftool tells of a pinned map.
 fn pinned(host: &Host, map: &str) -> Value {
     let text = bpftool(&["-j", "map", "dump", "pinned", &pin(host, map)]);
     serde_json::from_str(&text).expect("bpftool prints JSON")
 }
 
-/// Adds one to the number that the daemon before wrote.
-fn set_another_abi(host: &Host) {
+/// Has the maps be those of a daemon of another ABI.
+fn set_abi(host: &Host, abi: [&str; 4]) {
     let interface = pinned(host, "interface");
     let value = interface[0]["value"].as_array().expect("bytes");
     let mut bytes: Vec<&str> = value.iter().filter_map(Value::as_str).collect();
     // After the MAC and the mode.
-    bytes[8] = "0x63";
+    bytes[8..12].copy_from_slice(&abi);
     let path = pin(host, "interface");
     let head = [
         "map", "update", "pinned", &path, "key", "0", "0", "0", "0", "value",

@@ -123,6 +123,12 @@ impl Port {
                 reason, "what an earlier vipd left is of no use, and replaced"
             );
         }
+        if let Some(reason) = &adopted.refilled_because {
+            info!(
+                interface = self.name,
+                reason, "the maps of an earlier vipd are replaced, and filled with what they held"
+            );
+        }
         for member in &mut self.members {
             let left = adopted.groups.get(&member.key());
             // Only those who share its addresses have heard the adverts that a lease
