@@ -2,12 +2,16 @@
 //! one request goes unanswered and nobody's role changes; after it there is an
 //! ordinary failover; and what cannot be gone on with is recognised.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use vipd_tests::lab::{Census, Echo, Host, Lab, Prober, Record, Vipd, VipdOptions, wait_until};
+use vipd_tests::lab::{
+    Answer, Census, Echo, Host, Lab, Prober, Record, Vipd, VipdOptions, wait_until,
+};
 
 use crate::scene::{
     SOON, VIP, assert_untouched, pair, rounds, vipd, wait_for_address, wait_for_master,
@@ -243,6 +247,68 @@ fn a_lease_is_not_gone_on_with_for_other_addresses_or_another_group() {
         assert_eq!(pinned(&n1, "vips").as_array().map(Vec::len), Some(1));
         assert!(second.terminate(SOON).success());
         assert_untouched(&n1);
+    }
+}
+
+#[test]
+fn a_lease_is_not_gone_on_with_under_another_password_or_where_that_cannot_be_known() {
+    type Spoil = fn(&Path);
+    let cases: [(&str, &str, Spoil); 3] = [
+        ("another password", "another", |_| {}),
+        ("lost state", "secret", |state| {
+            fs::remove_file(state).expect("it is written");
+        }),
+        ("damaged state", "secret", |state| {
+            let text = fs::read_to_string(state).expect("it is written");
+            let (salt, _) = text.rsplit_once('-').expect("a seal is last");
+            fs::write(state, format!("{salt}-{:040}\n", 0)).expect("root may");
+        }),
+    ];
+    for (what, password, spoil) in cases {
+        let lab = Lab::new();
+        let (n1, n2, client) = pair(&lab);
+        let with = |deadratio| VipdOptions {
+            deadratio,
+            keep_on_exit: true,
+            ..vipd(0)
+        };
+        let mut first = Vipd::start(&n1, &with(3));
+        first.wait_for_lease(SOON);
+        // It takes over while the lease that is left runs: nothing but its end, by
+        // who comes next, has one host answer then.
+        let second = Vipd::start(&n2, &vipd(50));
+        wait_for_master(&second, n1.address());
+        assert!(first.terminate(SOON).success());
+        let mut first = Vipd::start(&n1, &with(30));
+        first.wait_for_lease(SOON);
+        assert_eq!(first.group()["reason"], "resumed", "{what}");
+        let prober = Prober::start(&client, VIP, 1000);
+        assert_eq!(prober.who_answers_within(SOON), Some(n1.mac()));
+
+        first.kill();
+        spoil(&n1.directory().join("state/changes-eth0"));
+        // Whom it does not understand it does not follow, for minutes.
+        let again = VipdOptions {
+            password: password.to_owned(),
+            ..with(255)
+        };
+        let first = Vipd::start(&n1, &again);
+        let started = prober.elapsed();
+
+        let group = first.group();
+        assert_eq!(
+            (&group["role"], &group["reason"]),
+            (&"backup".into(), &"start".into()),
+            "{what}"
+        );
+        assert!(first.log().contains("starting afresh"), "{}", first.log());
+        wait_for_address(&n1, VIP, false);
+        assert!(prober.answered_by_within(n2.mac(), SOON), "{what}");
+        assert_eq!(second.group()["reason"], "master_timeout");
+        let record = prober.finish();
+        let too_late = |answer: &&Answer| answer.mac == n1.mac() && answer.at > started;
+        assert_eq!(record.answers.iter().filter(too_late).count(), 0, "{what}");
+        assert_eq!(first.counter("adverts_sent"), 0);
     }
 }
 

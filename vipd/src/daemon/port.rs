@@ -7,6 +7,7 @@ use std::task::Context;
 
 use tracing::{error, info, warn};
 
+use super::ledger::Ledger;
 use super::{Error, Placement, chain};
 use crate::engine::{GroupConfig, GroupId, InterfaceId, Link};
 use crate::io::netlink::LinkInfo;
@@ -85,13 +86,13 @@ impl Port {
     }
 
     /// Puts responder and sockets on the interface: all or nothing.
-    pub(super) fn open(&mut self, link: LinkInfo) -> Result<(), Error> {
+    pub(super) fn open(&mut self, link: LinkInfo, ledger: &Ledger) -> Result<(), Error> {
         self.update(link);
-        self.open_again().map(|_| ())
+        self.open_again(ledger).map(|_| ())
     }
 
     /// The same for the interface as it was last seen; false if there is none.
-    pub(super) fn open_again(&mut self) -> Result<bool, Error> {
+    pub(super) fn open_again(&mut self, ledger: &Ledger) -> Result<bool, Error> {
         self.retry_at = None;
         let Some(LinkInfo {
             ifindex,
@@ -104,6 +105,7 @@ impl Port {
             return Ok(false);
         };
         let (ifindex, mac) = (*ifindex, *mac);
+        let vouched = ledger.vouched_for(&self.name, *xdp_program);
         let vhids: Vec<u8> = self.members.iter().map(|member| member.vhid).collect();
         // The sockets first: they leave nothing behind.
         let adverts = AdvertSocket::open(&self.name, ifindex, &vhids)?;
@@ -131,11 +133,20 @@ impl Port {
         }
         for member in &mut self.members {
             let left = adopted.groups.get(&member.key());
-            // Only those who share its addresses have heard the adverts that a lease
-            // stands on.
+            // Only those who share its addresses and its password have heard, and
+            // will go on hearing, the adverts that a lease stands on.
             let vips = adopted.vips.get(&member.key());
             let is_same = vips.is_some_and(|vips| *vips == member.vips.iter().copied().collect());
             let own = left.filter(|group| is_same && group.owner_mac == mac);
+            let is_vouched_for = vouched.contains(&member.vhid);
+            if own.is_some_and(|group| group.lease_until_ns != 0) && !is_vouched_for {
+                info!(
+                    interface = self.name,
+                    vhid = member.vhid,
+                    "starting afresh: nothing shows that the vipd before had the same password"
+                );
+            }
+            let own = own.filter(|_| is_vouched_for);
             member.left_until_ns = own.map_or(0, |group| group.lease_until_ns);
         }
         let is_adopted = adopted != Adopted::default() && adopted.fresh_because.is_none();
@@ -151,12 +162,16 @@ impl Port {
     /// Has the responder know the groups of this interface and no others.
     fn fill(&self, mut responder: Responder, is_adopted: bool) -> Result<Responder, Error> {
         let groups: Vec<u32> = self.members.iter().map(Member::key).collect();
-        let mut filled = responder.forget_others(&groups);
+        let afresh = self
+            .members
+            .iter()
+            .filter(|member| member.left_until_ns == 0);
+        // First of all, as no address may be answered on a lease that was not meant for it.
+        let mut filled = afresh
+            .map(|member| responder.silence(member.key()))
+            .fold(Ok(()), Result::and);
+        filled = filled.and_then(|()| responder.forget_others(&groups));
         for member in &self.members {
-            if member.left_until_ns == 0 {
-                // No address may be answered on a lease that was not meant for it.
-                filled = filled.and_then(|()| responder.silence(member.key()));
-            }
             filled = filled.and_then(|()| responder.set_vips(member.key(), &member.vips));
         }
         match filled {
