@@ -146,6 +146,12 @@ impl Daemon {
         }
         match daemon.take_host(checked).await {
             Ok(()) => Ok(daemon),
+            // As it was means that the kernel does not answer for the addresses that an
+            // earlier daemon left: the responder is what keeps it silent.
+            Err(error) if daemon.ports.iter().any(Port::has_found) => {
+                daemon.hand_over().await;
+                Err(error)
+            }
             Err(error) => {
                 daemon.leave_host().await;
                 Err(error)

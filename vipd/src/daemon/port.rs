@@ -55,6 +55,8 @@ pub(super) struct Port {
     /// IPv4 addresses on the interface that are no VIPs, in the order seen.
     addresses: Vec<Ipv4Addr>,
     open: Option<Open>,
+    /// Whether an earlier daemon had left a responder when this one was attached.
+    has_found: bool,
     retry_at: Option<Instant>,
 }
 
@@ -81,6 +83,7 @@ impl Port {
             link: None,
             addresses: Vec::new(),
             open: None,
+            has_found: false,
             retry_at: None,
         }
     }
@@ -149,8 +152,8 @@ impl Port {
             let own = own.filter(|_| is_vouched_for);
             member.left_until_ns = own.map_or(0, |group| group.lease_until_ns);
         }
-        let is_adopted = adopted != Adopted::default() && adopted.fresh_because.is_none();
-        let responder = self.fill(responder, is_adopted)?;
+        self.has_found = adopted != Adopted::default();
+        let responder = self.fill(responder)?;
         self.open = Some(Open {
             responder,
             adverts,
@@ -160,7 +163,7 @@ impl Port {
     }
 
     /// Has the responder know the groups of this interface and no others.
-    fn fill(&self, mut responder: Responder, is_adopted: bool) -> Result<Responder, Error> {
+    fn fill(&self, mut responder: Responder) -> Result<Responder, Error> {
         let groups: Vec<u32> = self.members.iter().map(Member::key).collect();
         let afresh = self
             .members
@@ -177,7 +180,7 @@ impl Port {
         match filled {
             Ok(()) => Ok(responder),
             Err(error) => {
-                if is_adopted {
+                if self.has_found {
                     responder.leave();
                 } else {
                     // Already on an error path; the first error is the one to tell.
@@ -191,8 +194,9 @@ impl Port {
     /// The groups for which an earlier daemon left a lease to this host, and until
     /// when.
     pub(super) fn leases_left(&self) -> impl Iterator<Item = (GroupId, Instant)> {
-        let left = |member: &Member| (member.id, Instant::from_nanos(member.left_until_ns));
-        self.members.iter().map(left)
+        let left = |member: &&Member| member.left_until_ns != 0;
+        let until = |member: &Member| (member.id, Instant::from_nanos(member.left_until_ns));
+        self.members.iter().filter(left).map(until)
     }
 
     /// Leaves the responder to the next daemon.
@@ -328,6 +332,10 @@ impl Port {
 
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    pub(super) fn has_found(&self) -> bool {
+        self.has_found
     }
 
     pub(super) fn vips(&self, group: GroupId) -> &[Ipv4Addr] {
