@@ -2,12 +2,16 @@
 //! one request goes unanswered and nobody's role changes; after it there is an
 //! ordinary failover; and what cannot be gone on with is recognised.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use vipd_tests::lab::{Census, Echo, Host, Lab, Prober, Record, Vipd, VipdOptions, wait_until};
+use vipd_tests::lab::{
+    Answer, Census, Echo, Host, Lab, Prober, Record, Vipd, VipdOptions, wait_until,
+};
 
 use crate::scene::{
     SOON, VIP, assert_untouched, pair, rounds, vipd, wait_for_address, wait_for_master,
@@ -50,7 +54,11 @@ fn patient_pair(n1: &Host, n2: &Host, addresses: &'static str) -> (Vipd, Vipd) {
     (first, second)
 }
 
-fn replaced_without_a_gap(what: &str, addresses: &'static str, mut end: impl FnMut(&mut Vipd)) {
+fn replaced_without_a_gap(
+    what: &str,
+    addresses: &'static str,
+    mut end: impl FnMut(&mut Vipd, &Host),
+) {
     let lab = Lab::new();
     let (n1, n2, client) = pair(&lab);
     let user = lab.host("user", "10.99.0.201/24");
@@ -64,7 +72,7 @@ fn replaced_without_a_gap(what: &str, addresses: &'static str, mut end: impl FnM
     let census = Census::start(&client, VIP, RATE);
     census.wait_for_requests(1000, SOON);
     for _ in 0..cycles() {
-        end(&mut first);
+        end(&mut first, &n1);
         census.wait_for_requests(500, SOON);
         first = Vipd::start(&n1, &patient(0, addresses));
         wait_until("the lease is renewed", SOON, || {
@@ -109,7 +117,7 @@ fn replaced_without_a_gap(what: &str, addresses: &'static str, mut end: impl FnM
 #[test]
 fn a_daemon_that_keeps_its_lease_is_replaced_without_a_gap() {
     for addresses in ["interface", "loopback"] {
-        replaced_without_a_gap("SIGTERM", addresses, |vipd| {
+        replaced_without_a_gap("SIGTERM", addresses, |vipd, _| {
             assert!(vipd.terminate(SOON).success());
         });
     }
@@ -118,8 +126,16 @@ fn a_daemon_that_keeps_its_lease_is_replaced_without_a_gap() {
 #[test]
 fn a_killed_daemon_is_replaced_without_a_gap() {
     for addresses in ["interface", "loopback"] {
-        replaced_without_a_gap("SIGKILL", addresses, |vipd| vipd.kill());
+        replaced_without_a_gap("SIGKILL", addresses, |vipd, _| vipd.kill());
     }
+}
+
+#[test]
+fn a_daemon_of_another_abi_with_the_same_leases_is_replaced_without_a_gap() {
+    replaced_without_a_gap("another ABI", "interface", |vipd, host| {
+        vipd.kill();
+        set_abi(host, OTHER_ABI);
+    });
 }
 
 #[test]
@@ -234,6 +250,68 @@ fn a_lease_is_not_gone_on_with_for_other_addresses_or_another_group() {
     }
 }
 
+#[test]
+fn a_lease_is_not_gone_on_with_under_another_password_or_where_that_cannot_be_known() {
+    type Spoil = fn(&Path);
+    let cases: [(&str, &str, Spoil); 3] = [
+        ("another password", "another", |_| {}),
+        ("lost state", "secret", |state| {
+            fs::remove_file(state).expect("it is written");
+        }),
+        ("damaged state", "secret", |state| {
+            let text = fs::read_to_string(state).expect("it is written");
+            let (salt, _) = text.rsplit_once('-').expect("a seal is last");
+            fs::write(state, format!("{salt}-{:040}\n", 0)).expect("root may");
+        }),
+    ];
+    for (what, password, spoil) in cases {
+        let lab = Lab::new();
+        let (n1, n2, client) = pair(&lab);
+        let with = |deadratio| VipdOptions {
+            deadratio,
+            keep_on_exit: true,
+            ..vipd(0)
+        };
+        let mut first = Vipd::start(&n1, &with(3));
+        first.wait_for_lease(SOON);
+        // It takes over while the lease that is left runs: nothing but its end, by
+        // who comes next, has one host answer then.
+        let second = Vipd::start(&n2, &vipd(50));
+        wait_for_master(&second, n1.address());
+        assert!(first.terminate(SOON).success());
+        let mut first = Vipd::start(&n1, &with(30));
+        first.wait_for_lease(SOON);
+        assert_eq!(first.group()["reason"], "resumed", "{what}");
+        let prober = Prober::start(&client, VIP, 1000);
+        assert_eq!(prober.who_answers_within(SOON), Some(n1.mac()));
+
+        first.kill();
+        spoil(&n1.directory().join("state/changes-eth0"));
+        // Whom it does not understand it does not follow, for minutes.
+        let again = VipdOptions {
+            password: password.to_owned(),
+            ..with(255)
+        };
+        let first = Vipd::start(&n1, &again);
+        let started = prober.elapsed();
+
+        let group = first.group();
+        assert_eq!(
+            (&group["role"], &group["reason"]),
+            (&"backup".into(), &"start".into()),
+            "{what}"
+        );
+        assert!(first.log().contains("starting afresh"), "{}", first.log());
+        wait_for_address(&n1, VIP, false);
+        assert!(prober.answered_by_within(n2.mac(), SOON), "{what}");
+        assert_eq!(second.group()["reason"], "master_timeout");
+        let record = prober.finish();
+        let too_late = |answer: &&Answer| answer.mac == n1.mac() && answer.at > started;
+        assert_eq!(record.answers.iter().filter(too_late).count(), 0, "{what}");
+        assert_eq!(first.counter("adverts_sent"), 0);
+    }
+}
+
 /// Not the one that the daemons before had.
 const OTHER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 101);
 
@@ -241,7 +319,7 @@ const OTHER: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 101);
 fn what_is_pinned_and_of_no_use_is_recognised_and_replaced() {
     type Spoil = fn(&Host);
     let spoils: [(&str, Spoil); 5] = [
-        ("ABI", set_another_abi),
+        ("ABI", |host| set_abi(host, FOREIGN_ABI)),
         ("its map vips is missing", |host| remove(host, "vips")),
         ("its map groups is another", |host| {
             remove(host, "groups");
@@ -289,19 +367,25 @@ fn remove(host: &Host, name: &str) {
     }
 }
 
+/// Its leases are this one's, see `vipd_common::ABI`. The lowest byte comes first.
+const OTHER_ABI: [&str; 4] = ["0x01", "0x00", "0x63", "0x00"];
+
+/// Its leases are others.
+const FOREIGN_ABI: [&str; 4] = ["0x63", "0x00", "0x00", "0x00"];
+
 /// What bpftool tells of a pinned map.
 fn pinned(host: &Host, map: &str) -> Value {
     let text = bpftool(&["-j", "map", "dump", "pinned", &pin(host, map)]);
     serde_json::from_str(&text).expect("bpftool prints JSON")
 }
 
-/// Adds one to the number that the daemon before wrote.
-fn set_another_abi(host: &Host) {
+/// Has the maps be those of a daemon of another ABI.
+fn set_abi(host: &Host, abi: [&str; 4]) {
     let interface = pinned(host, "interface");
     let value = interface[0]["value"].as_array().expect("bytes");
     let mut bytes: Vec<&str> = value.iter().filter_map(Value::as_str).collect();
     // After the MAC and the mode.
-    bytes[8] = "0x63";
+    bytes[8..12].copy_from_slice(&abi);
     let path = pin(host, "interface");
     let head = [
         "map", "update", "pinned", &path, "key", "0", "0", "0", "0", "value",

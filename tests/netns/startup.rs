@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use vipd_tests::lab::{Host, Lab, Vipd, VipdOptions, wait_until};
 
 use crate::groups;
-use crate::scene::{SOON, assert_untouched, pair, vipd, wait_for_service};
+use crate::scene::{SOON, VIP, assert_untouched, pair, vipd, wait_for_service};
 
 fn command(host: &Host, addresses: &'static str) -> Command {
     let options = VipdOptions {
@@ -67,24 +67,37 @@ fn a_state_directory_that_cannot_be_made_undoes_the_start() {
 
 #[test]
 fn a_second_interface_that_cannot_be_taken_frees_the_first() {
-    let lab = Lab::new();
-    let (n1, n2, _client) = pair(&lab);
-    n1.connect("eth1", "10.98.0.1/24", &n2, "10.98.0.2/24");
-    // A map where the directory of the pins should be.
-    let blocked = n1.bpffs().join("eth1");
-    let made = Command::new("bpftool")
-        .args(["map", "create"])
-        .arg(&blocked)
-        .args("type array key 4 value 4 entries 1 name blocker".split(' '))
-        .status();
-    assert!(made.expect("bpftool can be started").success());
-    fails(
-        groups::command(&n1, &[(&groups::SEVERAL, 0), (&groups::ELSEWHERE, 0)]),
-        &["eth1"],
-    );
-    fs::remove_file(&blocked).expect("it is ours");
-    assert_untouched(&n1);
-    assert_eq!(n1.xdp_program("eth1"), None);
+    for is_restart in [false, true] {
+        let lab = Lab::new();
+        let (n1, n2, _client) = pair(&lab);
+        n1.connect("eth1", "10.98.0.1/24", &n2, "10.98.0.2/24");
+        let both = || groups::command(&n1, &[(&groups::SEVERAL, 0), (&groups::ELSEWHERE, 0)]);
+        let blocked = n1.bpffs().join("eth1");
+        if is_restart {
+            let mut killed = Vipd::from_command(&n1, &mut both());
+            killed.wait_for_lease(SOON);
+            killed.kill();
+            fs::remove_dir_all(&blocked).expect("it is ours");
+        }
+        // A map where the directory of the pins should be.
+        let made = Command::new("bpftool")
+            .args(["map", "create"])
+            .arg(&blocked)
+            .args("type array key 4 value 4 entries 1 name blocker".split(' '))
+            .status();
+        assert!(made.expect("bpftool can be started").success());
+        fails(both(), &["eth1"]);
+        fs::remove_file(&blocked).expect("it is ours");
+        if is_restart {
+            // The address is there, and what keeps the kernel silent about it.
+            assert!(n1.addresses().contains(&VIP.into()));
+            assert!(n1.xdp_program("eth0").is_some());
+            let clean = Vipd::command_on(&n1, &["clean"]).status();
+            assert!(clean.expect("vipd can be started").success());
+        }
+        assert_untouched(&n1);
+        assert_eq!(n1.xdp_program("eth1"), None);
+    }
 }
 
 #[test]

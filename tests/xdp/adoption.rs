@@ -18,7 +18,7 @@ use vipd_common::{ABI, Group, Interface, map};
 use crate::attach::{attach, dump, is_alone};
 use crate::flood::Flood;
 use crate::kernel::boot_ns;
-use crate::netns::{Hosts, OUR_MAC, OURS, THEIRS, run};
+use crate::netns::{Hosts, OUR_MAC, OURS, THEIRS, entries, run};
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 100);
 const GROUP: u32 = 42;
@@ -65,9 +65,18 @@ fn is_answered(hosts: &Hosts) -> bool {
     Flood::new(hosts, VIP).is_answered_within(Duration::from_secs(1))
 }
 
+/// What a daemon finds that is started after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Maps {
+    /// As it would have made them.
+    OfThisAbi,
+    /// What a daemon of another ABI pins, whose leases are the same.
+    OfAnother,
+}
+
 /// Replaces the responder ten times, as ten restarts of the daemon would, while
 /// the client asks.
-fn assert_that_restarts_go_unnoticed(hosts: &Hosts, mode: Mode) {
+fn assert_that_restarts_go_unnoticed(hosts: &Hosts, mode: Mode, maps: Maps) {
     let with_mode = || Attach {
         mode,
         ..attach(hosts)
@@ -86,6 +95,10 @@ fn assert_that_restarts_go_unnoticed(hosts: &Hosts, mode: Mode) {
         for cycle in 0..10 {
             let before = sent.load(Ordering::Relaxed);
             let program = hosts.program();
+            let refilled_because = (maps == Maps::OfAnother).then(|| {
+                rewrite_interface(hosts, |it| it.abi = OTHER_ABI);
+                format!("its maps are of ABI {OTHER_ABI}, and this vipd's of {ABI}")
+            });
             let (responder, adopted) = open(hosts, &with_mode()).unwrap();
 
             let group = Group {
@@ -98,28 +111,41 @@ fn assert_that_restarts_go_unnoticed(hosts: &Hosts, mode: Mode) {
                 groups: [(GROUP, group)].into(),
                 vips: [(GROUP, [VIP].into())].into(),
                 fresh_because: None,
+                refilled_because,
             };
             assert_eq!(adopted, expected, "cycle {cycle}");
             assert_eq!(link_id(hosts), link, "cycle {cycle}");
+            assert_eq!(entries(&pins(hosts)).len(), 6, "cycle {cycle}");
             assert_ne!(Some(responder.program_id()), program, "cycle {cycle}");
             assert_eq!(hosts.program(), Some(responder.program_id()));
-            let answered_before = answered;
-            answered = responder.counters().unwrap().arp_answered;
-            assert!(
-                answered > answered_before,
-                "cycle {cycle}: {answered} after {answered_before}"
-            );
-            assert!(
-                sent.load(Ordering::Relaxed) > before + 10,
-                "cycle {cycle}: hardly asked"
-            );
+            // Maps that are made anew count from zero.
+            let answered_before = match maps {
+                Maps::OfThisAbi => answered,
+                Maps::OfAnother => 0,
+            };
+            let deadline_ns = boot_ns() + 10 * SECOND_NS;
+            loop {
+                answered = responder.counters().unwrap().arp_answered;
+                let asked = sent.load(Ordering::Relaxed) - before;
+                if answered > answered_before && asked > 10 {
+                    break;
+                }
+                assert!(
+                    boot_ns() < deadline_ns,
+                    "cycle {cycle}: {answered} after {answered_before}, asked {asked} times"
+                );
+                thread::sleep(Duration::from_millis(1));
+            }
             drop(responder);
         }
         drop(stop);
         flooding.join().unwrap()
     });
     let rate = u64::from(flooded.sent) * SECOND_NS / (boot_ns() - start_ns);
-    println!("{mode:?}: {} requests, {rate} a second", flooded.sent);
+    println!(
+        "{mode:?}, {maps:?}: {} requests, {rate} a second",
+        flooded.sent
+    );
     let first = flooded.unanswered.first();
     let unanswered = flooded.unanswered.len();
     assert_eq!(
@@ -140,7 +166,12 @@ impl Drop for StopOnDrop<'_> {
 
 #[test]
 fn not_one_request_goes_unanswered_over_ten_restarts() {
-    assert_that_restarts_go_unnoticed(&Hosts::new(), Mode::Generic);
+    assert_that_restarts_go_unnoticed(&Hosts::new(), Mode::Generic, Maps::OfThisAbi);
+}
+
+#[test]
+fn not_one_request_goes_unanswered_over_ten_upgrades_of_the_abi() {
+    assert_that_restarts_go_unnoticed(&Hosts::new(), Mode::Generic, Maps::OfAnother);
 }
 
 #[test]
@@ -159,7 +190,7 @@ fn not_one_request_goes_unanswered_over_ten_restarts_in_native_mode() {
         .theirs
         .enter(|| program.attach_to_if_index(ifindex, XdpMode::Driver))
         .unwrap();
-    assert_that_restarts_go_unnoticed(&hosts, Mode::Native);
+    assert_that_restarts_go_unnoticed(&hosts, Mode::Native, Maps::OfThisAbi);
 }
 
 #[test]
@@ -235,6 +266,7 @@ enum Link {
 fn assert_replaced_on(hosts: &Hosts, attach: &Attach<'_>, because: &str) -> u32 {
     let (mut responder, adopted) = open(hosts, attach).unwrap();
     let told = adopted.fresh_because.clone().unwrap_or_default();
+    assert_eq!(adopted.refilled_because, None);
     assert!(told.contains(because), "{told:?} is not {because:?}");
     let nothing = Adopted {
         fresh_because: adopted.fresh_because.clone(),
@@ -267,6 +299,45 @@ fn assert_replaced_on(hosts: &Hosts, attach: &Attach<'_>, because: &str) -> u32 
     responder.detach().unwrap();
     assert_eq!(hosts.bpffs.entries().len(), 0);
     link
+}
+
+/// The same where the next daemon can go on with the leases: nobody notices, and
+/// what belongs to groups is set as on maps that it adopted.
+#[track_caller]
+fn assert_refilled(spoil: impl FnOnce(&Hosts, &Path), because: &str) {
+    let hosts = Hosts::new();
+    let lease_until_ns = leave_answering(&hosts, &attach(&hosts));
+    let link = link_id(&hosts);
+    spoil(&hosts, &pins(&hosts));
+    let (mut responder, adopted) = open(&hosts, &attach(&hosts)).unwrap();
+    let told = adopted.refilled_because.clone().unwrap_or_default();
+    assert!(told.contains(because), "{told:?} is not {because:?}");
+    assert_eq!(adopted.fresh_because, None);
+    assert_eq!(adopted.groups[&GROUP].lease_until_ns, lease_until_ns);
+    assert_eq!(adopted.groups[&GROUP].owner_mac, OUR_MAC);
+    assert_eq!(adopted.vips, [(GROUP, [VIP].into())].into());
+    assert_eq!(link_id(&hosts), link);
+    assert_eq!(hosts.program(), Some(responder.program_id()));
+    assert!(is_answered(&hosts));
+
+    // The new maps are those that the program reads.
+    responder.silence(GROUP).unwrap();
+    assert!(!Flood::new(&hosts, VIP).is_answered_within(Duration::from_millis(100)));
+    // An address changes over to a group that the earlier daemon did not have.
+    responder.set_vips(7, &[VIP]).unwrap();
+    responder.forget_others(&[7]).unwrap();
+    responder.leave();
+    let (responder, adopted) = open(&hosts, &attach(&hosts)).unwrap();
+    assert_eq!(
+        adopted,
+        Adopted {
+            vips: [(7, [VIP].into())].into(),
+            ..Adopted::default()
+        }
+    );
+    assert_eq!(entries(&pins(&hosts)).len(), 6, "something is left over");
+    responder.detach().unwrap();
+    assert_eq!(hosts.bpffs.entries().len(), 0);
 }
 
 /// A map of any shape, pinned.
@@ -378,9 +449,63 @@ fn maps_of_another_abi_are_replaced_behind_the_same_link() {
 }
 
 #[test]
+fn maps_of_another_abi_with_the_same_leases_are_replaced_by_filled_ones() {
+    let spoil = |hosts: &Hosts, _: &Path| rewrite_interface(hosts, |it| it.abi = OTHER_ABI);
+    assert_refilled(spoil, "its maps are of ABI 65537, and this vipd's of 1");
+}
+
+#[test]
+fn leases_in_maps_of_other_sizes_are_taken_over() {
+    let spoil = |hosts: &Hosts, pins: &Path| {
+        rewrite_interface(hosts, |it| it.abi = OTHER_ABI);
+        let (vips, groups) = (pins.join(map::VIPS), pins.join(map::GROUPS));
+        let [old_vips, old_groups] = [&vips, &groups].map(|map| dump(map));
+        fs::remove_file(&vips).unwrap();
+        fs::remove_file(&groups).unwrap();
+        make_map(&vips, "hash", "8", "4", "16");
+        make_map(&groups, "array", "4", "16", "64");
+        for (path, rows) in [(&vips, old_vips), (&groups, old_groups)] {
+            let path = path.to_str().unwrap();
+            for row in &rows[..rows.len().min(64)] {
+                let mut words = vec!["bpftool", "map", "update", "pinned", path];
+                for (word, bytes) in [("key", &row["key"]), ("value", &row["value"])] {
+                    words.push(word);
+                    words.extend(
+                        bytes
+                            .as_array()
+                            .unwrap()
+                            .iter()
+                            .filter_map(|it| it.as_str()),
+                    );
+                }
+                run(&words);
+            }
+        }
+    };
+    assert_refilled(spoil, "its maps are of ABI 65537, and this vipd's of 1");
+}
+
+#[test]
+fn larger_maps_of_another_abi_are_replaced_as_if_unknown() {
+    // What is in them might not find room.
+    let spoil = |hosts: &Hosts, pins: &Path| {
+        rewrite_interface(hosts, |it| it.abi = OTHER_ABI);
+        fs::remove_file(pins.join(map::GROUPS)).unwrap();
+        make_map(&pins.join(map::GROUPS), "array", "4", "16", "257");
+    };
+    assert_replaced(spoil, "its maps are of ABI 65537", Link::Stays);
+}
+
+#[test]
 fn a_missing_map_is_replaced_with_all_others() {
+    let spoil = |_: &Hosts, pins: &Path| fs::remove_file(pins.join(map::VIPS)).unwrap();
+    assert_replaced(spoil, "its map vips is missing", Link::Stays);
+}
+
+#[test]
+fn a_missing_map_that_holds_no_leases_costs_none() {
     let spoil = |_: &Hosts, pins: &Path| fs::remove_file(pins.join(map::COUNTERS)).unwrap();
-    assert_replaced(spoil, "its map counters is missing", Link::Stays);
+    assert_refilled(spoil, "its map counters is missing");
 }
 
 #[test]
@@ -417,8 +542,7 @@ fn a_program_in_a_maps_place_is_replaced() {
         let path = pins.join(map::CONFLICTS);
         run(&["bpftool", "prog", "pin", "id", &id, path.to_str().unwrap()]);
     };
-    let because = "its map conflicts is another: map_type none, not 1";
-    assert_replaced(spoil, because, Link::Stays);
+    assert_refilled(spoil, "its map conflicts is another: map_type none, not 1");
 }
 
 #[test]
@@ -436,8 +560,7 @@ fn a_replacement_that_was_cut_short_is_done_again() {
     let spoil = |_: &Hosts, pins: &Path| {
         make_map(&pins.join("vips-new"), "hash", "8", "4", "65536");
     };
-    let because = "the replacement of its maps was cut short";
-    assert_replaced(spoil, because, Link::Stays);
+    assert_refilled(spoil, "the replacement of its maps was cut short");
 }
 
 #[test]
@@ -450,6 +573,8 @@ fn what_cannot_be_adopted_for_want_of_capabilities_answers_on() {
         (|_| {}) as fn(&Hosts),
         // Maps would be replaced, behind the link.
         |hosts| rewrite_interface(hosts, |it| it.abi += 1),
+        // The same, and filled.
+        |hosts| rewrite_interface(hosts, |it| it.abi = OTHER_ABI),
         // Everything would be.
         |hosts| rewrite_interface(hosts, |it| it.mode = 77),
     ] {
@@ -505,6 +630,9 @@ fn clean_leaves_a_running_daemon_alone_and_names_it() {
     assert_eq!(clean(hosts.bpffs.path(), Some(OURS)).unwrap(), [OURS]);
     assert_eq!(hosts.program(), None);
 }
+
+/// One whose leases are this one's, see [`ABI`].
+const OTHER_ABI: u32 = ABI + 0x1_0000;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const HOUR_NS: u64 = 3_600 * SECOND_NS;

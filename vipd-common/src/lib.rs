@@ -13,7 +13,19 @@ pub mod responder;
 
 /// Version of the map layouts. It is part of the pinned state, so that a daemon
 /// never adopts maps whose bytes mean something else.
+///
+/// Its low half is the version of what leases are made of, [`VipKey`], [`Vip`]
+/// and [`Group`]; the high half that of everything else, and of the program's
+/// and the maps' dealings with each other. Where only the high half differs,
+/// older or newer, the leases can be taken over into maps made anew; a change of
+/// the three types, or of what their bytes mean, is a new low half.
 pub const ABI: u32 = 1;
+
+/// The half of an [`ABI`] that tells whether leases mean the same.
+#[must_use]
+pub const fn leases_of(abi: u32) -> u32 {
+    abi & 0xffff
+}
 
 /// Names of the maps, as bpftool shows them and as they are pinned.
 /// The kernel keeps at most 15 characters (`BPF_OBJ_NAME_LEN` is 16 with the NUL).

@@ -151,6 +151,12 @@ impl Daemon {
         }
         match daemon.take_host(checked).await {
             Ok(()) => Ok(daemon),
+            // As it was means that the kernel does not answer for the addresses that an
+            // earlier daemon left: the responder is what keeps it silent.
+            Err(error) if daemon.ports.iter().any(Port::has_found) => {
+                daemon.hand_over().await;
+                Err(error)
+            }
             Err(error) => {
                 daemon.leave_host().await;
                 Err(error)
@@ -225,7 +231,7 @@ impl Daemon {
 
     async fn take_host(&mut self, checked: Checked) -> Result<(), Error> {
         for (port, link) in self.ports.iter_mut().zip(&checked.links) {
-            port.open(link.clone())?;
+            port.open(link.clone(), &self.ledger)?;
             port.log_attached();
         }
         // Where the responder was adopted it keeps the kernel silent meanwhile.
@@ -234,7 +240,10 @@ impl Daemon {
         for (group, until) in left {
             self.handle(Input::Adopt { group, until });
         }
-        self.ledger.set_up()?;
+        for port in &self.ports {
+            let program = port.responder().map(xdp::Responder::program_id);
+            self.ledger.set_up_on(port.name(), program)?;
+        }
         self.place_on_loopback();
         for event in early {
             self.handle_netlink(event);
@@ -521,10 +530,13 @@ impl Daemon {
     fn reopen(&mut self, index: usize) {
         let port = &mut self.ports[index];
         if !port.is_open() {
-            let opened = port.open_again();
+            let opened = port.open_again(&self.ledger);
             // An interface that is made anew has the settings of any other.
             let opened = opened.and_then(|is_there| match is_there {
-                true => self.ledger.set_up_on(port.name()).map(|()| true),
+                true => {
+                    let program = port.responder().map(xdp::Responder::program_id);
+                    self.ledger.set_up_on(port.name(), program).map(|()| true)
+                }
                 false => Ok(false),
             });
             match opened {

@@ -310,7 +310,7 @@ impl Engine {
             Input::Shutdown => {
                 self.has_ended = true;
                 for group in &mut self.groups {
-                    group.halt(Reason::Shutdown, now, out);
+                    group.shut_down(now, out);
                 }
             }
         }

@@ -60,6 +60,34 @@ impl Key {
     pub fn unset() -> Self {
         Self(Zeroizing::new(Vec::new()))
     }
+
+    /// A digest by which who has the key can tell later that it signed `note`. It
+    /// reveals of the key what an advert on the wire does, and is no advert's.
+    pub fn sign_note(&self, note: &[u8]) -> [u8; 20] {
+        self.note(note).finalize().into_bytes().into()
+    }
+
+    /// Whether `digest` is [`Self::sign_note`]'s, in constant time. Two keys are
+    /// the same here where they are to peers (RFC 2104 pads with zeroes).
+    pub fn verify_note(&self, note: &[u8], digest: &[u8; 20]) -> bool {
+        self.note(note).verify_slice(digest).is_ok()
+    }
+
+    fn note(&self, note: &[u8]) -> Hmac<Sha1> {
+        let mut mac = self.mac();
+        // What an advert signs begins with CARP's version, 2.
+        mac.update(b"vipd note ");
+        mac.update(note);
+        mac
+    }
+
+    fn mac(&self) -> Hmac<Sha1> {
+        // HMAC takes a key of any length, so this cannot fail (RFC 2104).
+        match Hmac::<Sha1>::new_from_slice(&self.0) {
+            Ok(mac) => mac,
+            Err(error) => unreachable!("{error}"),
+        }
+    }
 }
 
 /// Signs and verifies the adverts of one virtual host.
@@ -79,11 +107,7 @@ impl Authenticator {
         sorted.sort_unstable();
         sorted.dedup();
 
-        // HMAC takes a key of any length, so this cannot fail (RFC 2104).
-        let mut prefix = match Hmac::<Sha1>::new_from_slice(&key.0) {
-            Ok(mac) => mac,
-            Err(error) => unreachable!("{error}"),
-        };
+        let mut prefix = key.mac();
         prefix.update(&[VERSION, TYPE_ADVERTISEMENT, vhid.value()]);
         for address in sorted {
             match address {
@@ -168,6 +192,19 @@ mod tests {
         );
         let other = Key::from_passphrase(b"Secret").unwrap();
         assert!(!Authenticator::new(&other, one, &[vip]).verify(5, &digest));
+    }
+
+    #[test]
+    fn a_note_verifies_only_with_its_key_and_words() {
+        let key = Key::from_passphrase(b"secret").unwrap();
+        let digest = key.sign_note(b"of mine");
+        assert!(key.verify_note(b"of mine", &digest));
+        assert!(!key.verify_note(b"of yours", &digest));
+        let other = Key::from_passphrase(b"Secret").unwrap();
+        assert!(!other.verify_note(b"of mine", &digest));
+        let mut damaged = digest;
+        damaged[19] ^= 1;
+        assert!(!key.verify_note(b"of mine", &damaged));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What vipd changes on the host besides the responder, and keeps account of on
-//! disk, so that it can be undone after a crash too.
+//! disk, so that it can be undone after a crash too; and with which passwords,
+//! so that the next daemon knows whether a lease was its own.
 //!
 //! Addresses are put on the interface while this host is master, or on `lo` from
 //! start to stop. The latter asks something of the interface: the kernel must
@@ -7,15 +8,21 @@
 //! (`arp_announce`), whether the responder is attached or not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tracing::{error, warn};
 
-use super::{Error, chain};
+use seal::Seal;
+
+use super::{Error, chain, clock};
+use crate::carp::Key;
 use crate::engine::{self, InterfaceId, Placement};
 use crate::io::sysctl;
+
+mod seal;
 
 pub(super) const DEVICE: &str = "lo";
 
@@ -27,6 +34,9 @@ const SETTINGS: [(&str, &str); 2] = [("arp_ignore", "1"), ("arp_announce", "2")]
 const ON_LOOPBACK: &str = "lo";
 const ON_INTERFACE: &str = "interface";
 
+/// What stands before a vhid and its seal.
+const KEY: &str = "key";
+
 /// What the name of an interface's file begins with.
 const PREFIX: &str = "changes-";
 
@@ -37,6 +47,8 @@ pub(super) struct Ledger {
     on_loopback: BTreeMap<String, BTreeSet<Ipv4Addr>>,
     /// For each interface the VIPs that are put on it.
     on_interface: BTreeMap<String, BTreeSet<Ipv4Addr>>,
+    /// For each interface the keys of its groups, by vhid.
+    keys: BTreeMap<String, BTreeMap<u8, Key>>,
     state_dir: PathBuf,
 }
 
@@ -50,6 +62,8 @@ struct Changes {
     on_loopback: BTreeSet<Ipv4Addr>,
     /// What may have been put on the interface.
     on_interface: BTreeSet<Ipv4Addr>,
+    /// With whose key leases were taken, by vhid.
+    seals: BTreeMap<u8, Seal>,
 }
 
 impl Ledger {
@@ -64,10 +78,17 @@ impl Ledger {
             });
             vips.collect()
         };
+        let keys = (0..).zip(&config.interfaces).map(|(id, name)| {
+            let groups = config.groups.iter();
+            let groups = groups.filter(|group| group.interface == InterfaceId(id));
+            let keys = groups.map(|group| (group.vhid.value(), group.key.clone()));
+            (name.clone(), keys.collect())
+        });
         Self {
             ifindex: 1,
             on_loopback: placed(Placement::Loopback),
             on_interface: placed(Placement::Interface),
+            keys: keys.collect(),
             state_dir: state_dir.to_owned(),
         }
     }
@@ -86,6 +107,7 @@ impl Ledger {
             ifindex: 1,
             on_loopback: names.iter().cloned().map(none).collect(),
             on_interface: names.into_iter().map(none).collect(),
+            keys: BTreeMap::new(),
             state_dir: state_dir.to_owned(),
         }
     }
@@ -127,27 +149,40 @@ impl Ledger {
         Ok(left)
     }
 
-    /// Sets the interfaces' settings; those that an earlier daemon left and this
-    /// one does not want are set back. To be called when the
-    /// [`Self::left_on_loopback`] are gone: this forgets them.
-    pub(super) fn set_up(&self) -> Result<(), Error> {
-        for interface in self.on_loopback.keys() {
-            self.set_up_on(interface)?;
-        }
-        Ok(())
+    /// The vhids of the groups whose leases stand on adverts that were signed
+    /// with the keys of this daemon, if it is the XDP program `program` that they
+    /// were left with.
+    ///
+    /// What is missing or cannot be read vouches for nothing. Peers that do not
+    /// believe this daemon take over in any case, so that going on with a lease in
+    /// doubt could mean two answers; not going on means none until they do.
+    pub(super) fn vouched_for(&self, interface: &str, program: Option<u32>) -> BTreeSet<u8> {
+        let changes = read(&self.path(interface)).unwrap_or_default();
+        let (Some(program), Some(keys)) = (program, self.keys.get(interface)) else {
+            return BTreeSet::new();
+        };
+        let seals = changes.seals.iter();
+        let own = seals.filter(|(vhid, seal)| {
+            let key = keys.get(vhid);
+            key.is_some_and(|key| seal.is_of(key, program))
+        });
+        own.map(|(vhid, _)| *vhid).collect()
     }
 
-    /// The same for one interface, which may have been made anew.
-    pub(super) fn set_up_on(&self, interface: &str) -> Result<(), Error> {
+    /// Writes down what is done on an interface, which may have been made anew,
+    /// and sets its settings; those that an earlier daemon left and this one does
+    /// not want are set back. `program` is the responder's.
+    ///
+    /// To be called when the [`Self::left_on_loopback`] are gone: this forgets
+    /// them. And when leases that are not [`Self::vouched_for`] are ended, before
+    /// any is taken: this vouches for all that `program` has.
+    pub(super) fn set_up_on(&self, interface: &str, program: Option<u32>) -> Result<(), Error> {
         let vips = |placed: &BTreeMap<String, BTreeSet<Ipv4Addr>>| {
             placed.get(interface).cloned().unwrap_or_default()
         };
         let (on_loopback, on_interface) = (vips(&self.on_loopback), vips(&self.on_interface));
         if on_loopback.is_empty() {
             self.restore_on(interface);
-        }
-        if on_loopback.is_empty() && on_interface.is_empty() {
-            return Ok(());
         }
         let path = self.path(interface);
         let mut changes = read(&path)?;
@@ -163,12 +198,18 @@ impl Ledger {
         let has_settings = !on_loopback.is_empty();
         changes.on_loopback = on_loopback;
         changes.on_interface = on_interface;
+        changes.seals = program.map_or_else(BTreeMap::new, |program| {
+            let keys = self.keys.get(interface).into_iter().flatten();
+            let seals = keys.map(|(vhid, key)| (*vhid, Seal::new(key, clock::seed(), program)));
+            seals.collect()
+        });
         // It is on disk before the first one changes, so that it survives a crash.
         match write(&path, &changes) {
-            // The addresses alone are known to the next daemon as well.
+            // The addresses alone are known to the next daemon as well, and what
+            // is there still is not for this program.
             Err(problem) if !has_settings => {
                 warn!(
-                    "'vipd clean' will not know the addresses: {}",
+                    "'vipd clean' will not know the addresses, and a restart will be a failover: {}",
                     chain(&problem)
                 );
             }
@@ -215,10 +256,11 @@ impl Ledger {
     }
 }
 
-/// Lines of a setting's name and value, or of `address` and an address.
+/// Lines of a setting's name and value, of a place and an address, or of a vhid
+/// and its seal. What is none of these is passed over.
 fn read(path: &Path) -> Result<Changes, Error> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Changes::default()),
         Err(source) => {
             return Err(Error::State {
@@ -233,6 +275,11 @@ fn read(path: &Path) -> Result<Changes, Error> {
             changes.on_loopback.extend(value.parse::<Ipv4Addr>().ok());
         } else if name == ON_INTERFACE {
             changes.on_interface.extend(value.parse::<Ipv4Addr>().ok());
+        } else if name == KEY {
+            let seal = value
+                .split_once(' ')
+                .and_then(|(vhid, seal)| Some((vhid.parse().ok()?, Seal::parse(seal)?)));
+            changes.seals.extend(seal);
         } else if SETTINGS.iter().any(|(known, _)| *known == name) {
             changes.settings.insert(name.to_owned(), value.to_owned());
         }
@@ -240,7 +287,8 @@ fn read(path: &Path) -> Result<Changes, Error> {
     Ok(changes)
 }
 
-/// Replaces the file whole, or not at all.
+/// Replaces the file whole, or not at all. It is for its owner alone, as the
+/// password is.
 fn write(path: &Path, changes: &Changes) -> Result<(), Error> {
     let failed = |source| Error::State {
         path: path.to_owned(),
@@ -249,15 +297,29 @@ fn write(path: &Path, changes: &Changes) -> Result<(), Error> {
     let settings = changes.settings.iter();
     let on_loopback = changes.on_loopback.iter();
     let on_interface = changes.on_interface.iter();
+    let seals = changes.seals.iter();
     let text: String = settings
         .map(|(name, value)| format!("{name} {value}\n"))
         .chain(on_loopback.map(|address| format!("{ON_LOOPBACK} {address}\n")))
         .chain(on_interface.map(|address| format!("{ON_INTERFACE} {address}\n")))
+        .chain(seals.map(|(vhid, seal)| format!("{KEY} {vhid} {seal}\n")))
         .collect();
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(failed)?;
     }
-    let new = path.with_extension("new");
-    std::fs::write(&new, text).map_err(failed)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!("new-{name}"));
+    // A file that is there keeps its mode.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&new);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;

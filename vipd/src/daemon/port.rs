@@ -7,6 +7,7 @@ use std::task::Context;
 
 use tracing::{error, info, warn};
 
+use super::ledger::Ledger;
 use super::{Error, Placement, chain};
 use crate::engine::{GroupConfig, GroupId, InterfaceId, Link};
 use crate::io::netlink::LinkInfo;
@@ -54,6 +55,8 @@ pub(super) struct Port {
     /// IPv4 addresses on the interface that are no VIPs, in the order seen.
     addresses: Vec<Ipv4Addr>,
     open: Option<Open>,
+    /// Whether an earlier daemon had left a responder when this one was attached.
+    has_found: bool,
     retry_at: Option<Instant>,
 }
 
@@ -80,18 +83,19 @@ impl Port {
             link: None,
             addresses: Vec::new(),
             open: None,
+            has_found: false,
             retry_at: None,
         }
     }
 
     /// Puts responder and sockets on the interface: all or nothing.
-    pub(super) fn open(&mut self, link: LinkInfo) -> Result<(), Error> {
+    pub(super) fn open(&mut self, link: LinkInfo, ledger: &Ledger) -> Result<(), Error> {
         self.update(link);
-        self.open_again().map(|_| ())
+        self.open_again(ledger).map(|_| ())
     }
 
     /// The same for the interface as it was last seen; false if there is none.
-    pub(super) fn open_again(&mut self) -> Result<bool, Error> {
+    pub(super) fn open_again(&mut self, ledger: &Ledger) -> Result<bool, Error> {
         self.retry_at = None;
         let Some(LinkInfo {
             ifindex,
@@ -104,6 +108,7 @@ impl Port {
             return Ok(false);
         };
         let (ifindex, mac) = (*ifindex, *mac);
+        let vouched = ledger.vouched_for(&self.name, *xdp_program);
         let vhids: Vec<u8> = self.members.iter().map(|member| member.vhid).collect();
         // The sockets first: they leave nothing behind.
         let adverts = AdvertSocket::open(&self.name, ifindex, &vhids)?;
@@ -123,17 +128,32 @@ impl Port {
                 reason, "what an earlier vipd left is of no use, and replaced"
             );
         }
+        if let Some(reason) = &adopted.refilled_because {
+            info!(
+                interface = self.name,
+                reason, "the maps of an earlier vipd are replaced, and filled with what they held"
+            );
+        }
         for member in &mut self.members {
             let left = adopted.groups.get(&member.key());
-            // Only those who share its addresses have heard the adverts that a lease
-            // stands on.
+            // Only those who share its addresses and its password have heard, and
+            // will go on hearing, the adverts that a lease stands on.
             let vips = adopted.vips.get(&member.key());
             let is_same = vips.is_some_and(|vips| *vips == member.vips.iter().copied().collect());
             let own = left.filter(|group| is_same && group.owner_mac == mac);
+            let is_vouched_for = vouched.contains(&member.vhid);
+            if own.is_some_and(|group| group.lease_until_ns != 0) && !is_vouched_for {
+                info!(
+                    interface = self.name,
+                    vhid = member.vhid,
+                    "starting afresh: nothing shows that the vipd before had the same password"
+                );
+            }
+            let own = own.filter(|_| is_vouched_for);
             member.left_until_ns = own.map_or(0, |group| group.lease_until_ns);
         }
-        let is_adopted = adopted != Adopted::default() && adopted.fresh_because.is_none();
-        let responder = self.fill(responder, is_adopted)?;
+        self.has_found = adopted != Adopted::default();
+        let responder = self.fill(responder)?;
         self.open = Some(Open {
             responder,
             adverts,
@@ -143,20 +163,24 @@ impl Port {
     }
 
     /// Has the responder know the groups of this interface and no others.
-    fn fill(&self, mut responder: Responder, is_adopted: bool) -> Result<Responder, Error> {
+    fn fill(&self, mut responder: Responder) -> Result<Responder, Error> {
         let groups: Vec<u32> = self.members.iter().map(Member::key).collect();
-        let mut filled = responder.forget_others(&groups);
+        let afresh = self
+            .members
+            .iter()
+            .filter(|member| member.left_until_ns == 0);
+        // First of all, as no address may be answered on a lease that was not meant for it.
+        let mut filled = afresh
+            .map(|member| responder.silence(member.key()))
+            .fold(Ok(()), Result::and);
+        filled = filled.and_then(|()| responder.forget_others(&groups));
         for member in &self.members {
-            if member.left_until_ns == 0 {
-                // No address may be answered on a lease that was not meant for it.
-                filled = filled.and_then(|()| responder.silence(member.key()));
-            }
             filled = filled.and_then(|()| responder.set_vips(member.key(), &member.vips));
         }
         match filled {
             Ok(()) => Ok(responder),
             Err(error) => {
-                if is_adopted {
+                if self.has_found {
                     responder.leave();
                 } else {
                     // Already on an error path; the first error is the one to tell.
@@ -170,8 +194,9 @@ impl Port {
     /// The groups for which an earlier daemon left a lease to this host, and until
     /// when.
     pub(super) fn leases_left(&self) -> impl Iterator<Item = (GroupId, Instant)> {
-        let left = |member: &Member| (member.id, Instant::from_nanos(member.left_until_ns));
-        self.members.iter().map(left)
+        let left = |member: &&Member| member.left_until_ns != 0;
+        let until = |member: &Member| (member.id, Instant::from_nanos(member.left_until_ns));
+        self.members.iter().filter(left).map(until)
     }
 
     /// Leaves the responder to the next daemon.
@@ -307,6 +332,10 @@ impl Port {
 
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    pub(super) fn has_found(&self) -> bool {
+        self.has_found
     }
 
     pub(super) fn vips(&self, group: GroupId) -> &[Ipv4Addr] {

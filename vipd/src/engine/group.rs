@@ -240,16 +240,7 @@ impl Group {
             self.resume(until, now, out);
         } else if self.election.role() == Role::Init {
             // The map may hold anything after a restart.
-            out.push_back(Output::Silence {
-                interface: self.interface(),
-                group: self.id,
-            });
-            if self.config.placement == Placement::Interface {
-                out.push_back(Output::RemoveAddresses {
-                    interface: self.interface(),
-                    group: self.id,
-                });
-            }
+            self.clear(out);
             let outcome = self.election.start(reason, now);
             self.follow(outcome, now, out);
         } else if mac_changed && self.is_answering() {
@@ -423,6 +414,23 @@ impl Group {
     pub(super) fn step_down(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         let outcome = self.election.step_down(now);
         self.follow(outcome, now, out);
+    }
+
+    /// Ends it for good, with what an earlier daemon left to this one.
+    pub(super) fn shut_down(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if self.adopted.take().is_some() {
+            self.clear(out);
+        }
+        self.halt(Reason::Shutdown, now, out);
+    }
+
+    /// Neither responder nor kernel answers.
+    fn clear(&self, out: &mut VecDeque<Output>) {
+        let (interface, group) = (self.interface(), self.id);
+        out.push_back(Output::Silence { interface, group });
+        if self.config.placement == Placement::Interface {
+            out.push_back(Output::RemoveAddresses { interface, group });
+        }
     }
 
     pub(super) fn halt(&mut self, reason: Reason, now: Instant, out: &mut VecDeque<Output>) {

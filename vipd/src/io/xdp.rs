@@ -25,7 +25,7 @@ use vipd_common::{Conflict, Counters, Group, map};
 use bpffs::PinDir;
 pub use error::Error;
 use left::Left;
-use maps::{Maps, SHAPES};
+use maps::{Leases, Maps, SHAPES};
 
 /// The eBPF object with the program and its maps, as the kernel gets it.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("VIPD_EBPF_OBJECT"));
@@ -96,6 +96,8 @@ pub struct Adopted {
     pub vips: BTreeMap<u32, BTreeSet<Ipv4Addr>>,
     /// Why nothing of what was there could be adopted; `None` where nothing was.
     pub fresh_because: Option<String>,
+    /// Why the maps were made anew and this filled into them, where they were.
+    pub refilled_because: Option<String>,
 }
 
 /// The XDP program on one interface, and its maps. When dropped it stays
@@ -114,8 +116,10 @@ pub struct Responder {
 impl Responder {
     /// Puts the responder on the interface. Where an earlier daemon left one it
     /// is adopted with all it holds, and its program replaced by this daemon's
-    /// while it is attached: no request meets neither. Where what was left is of
-    /// no use, it gives way to an empty responder.
+    /// while it is attached: no request meets neither. That is so too where the
+    /// maps are of another ABI but the leases in them are understood: new maps are
+    /// filled with them first. Where what was left is of no use, it gives way to an
+    /// empty responder.
     ///
     /// When this fails nothing is there that was not before, and what was left
     /// answers on as it did; all but a responder without a usable link or in
@@ -139,8 +143,9 @@ impl Responder {
             Left::Link {
                 attached,
                 mode,
+                leases,
                 because,
-            } => Self::replace_maps(attached, mode, attach, directory, because),
+            } => Self::replace_maps(attached, mode, attach, directory, leases, because),
             Left::Unusable { because } => {
                 let ebpf = program::load_verified(&mut EbpfLoader::new())?;
                 Self::attach_fresh(ebpf, attach, directory, Some(because))
@@ -201,41 +206,26 @@ impl Responder {
         let mut ebpf = program::load_verified(&mut loader)?;
         let mut maps = Maps::take(&mut ebpf, |_| None)?;
         let interface = maps.interface()?;
-        let vips = maps.vips()?;
+        let leases = maps.leases()?;
         let program_id = program::switch(&mut ebpf, attach, &directory)?;
         if interface.mac != attach.mac {
             maps.set_interface(attach.mac, attach.ifindex, interface.mode)?;
         }
 
-        let mut adopted = Adopted {
-            groups: maps.groups().all(),
-            ..Adopted::default()
-        };
-        for (&address, &group) in &vips {
-            adopted
-                .vips
-                .entry(group)
-                .or_default()
-                .insert(address.into());
-        }
         let mut responder = Self::new(attached, program_id, maps, directory);
-        responder.inherited = adopted
-            .groups
-            .keys()
-            .chain(adopted.vips.keys())
-            .copied()
-            .collect();
-        responder.vips = vips;
+        let adopted = responder.inherit(leases);
         Ok((responder, adopted))
     }
 
     /// Keeps the link and gives it this daemon's program with maps of its own,
-    /// which are made beside the old ones.
+    /// which are made beside the old ones and filled with the leases, if these
+    /// are known.
     fn replace_maps(
         attached: Attached,
         mode: u16,
         attach: &Attach<'_>,
         directory: PinDir,
+        leases: Option<Leases>,
         because: String,
     ) -> Result<(Self, Adopted), Error> {
         let mut ebpf = program::load_verified(&mut EbpfLoader::new())?;
@@ -252,6 +242,9 @@ impl Responder {
         })
         .and_then(|mut maps| {
             maps.set_interface(attach.mac, attach.ifindex, mode)?;
+            if let Some(leases) = &leases {
+                maps.fill(leases)?;
+            }
             let program_id = program::switch(&mut ebpf, attach, &directory)?;
             Ok((program_id, maps))
         });
@@ -263,11 +256,33 @@ impl Responder {
             directory.rename(new_name, shape.name)?;
         }
         directory.keep_only(&ALL_NAMES)?;
-        let adopted = Adopted {
-            fresh_because: Some(because),
-            ..Adopted::default()
+        let mut responder = Self::new(attached, program_id, maps, directory);
+        let adopted = match leases {
+            Some(leases) => Adopted {
+                refilled_because: Some(because),
+                ..responder.inherit(leases)
+            },
+            None => Adopted {
+                fresh_because: Some(because),
+                ..Adopted::default()
+            },
         };
-        Ok((Self::new(attached, program_id, maps, directory), adopted))
+        Ok((responder, adopted))
+    }
+
+    /// Takes note of the leases that the maps hold already.
+    fn inherit(&mut self, leases: Leases) -> Adopted {
+        let mut vips: BTreeMap<u32, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        for (&address, &group) in &leases.vips {
+            vips.entry(group).or_default().insert(address.into());
+        }
+        self.inherited = leases.groups.keys().chain(vips.keys()).copied().collect();
+        self.vips = leases.vips;
+        Adopted {
+            groups: leases.groups,
+            vips,
+            ..Adopted::default()
+        }
     }
 
     const fn new(attached: Attached, program_id: u32, maps: Maps, directory: PinDir) -> Self {

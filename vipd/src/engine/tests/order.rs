@@ -373,6 +373,18 @@ fn a_new_daemon_goes_on_with_the_lease_of_the_one_before_it() {
 }
 
 #[test]
+fn a_lease_is_given_up_where_the_end_comes_before_it_is_gone_on_with() {
+    let mut daemon = Daemon::new(vec![group()]);
+    let until = daemon.now + ms(700);
+    daemon.handle(Input::Adopt { group: G0, until });
+
+    let steps = daemon.handle(Input::Shutdown);
+
+    // The address is where the earlier daemon put it.
+    assert_eq!(words(&steps), ["silence", "remove"]);
+}
+
+#[test]
 fn a_lease_that_has_ended_is_not_gone_on_with() {
     let mut daemon = Daemon::new(vec![group()]);
     let until = daemon.now;

@@ -60,7 +60,7 @@ impl Groups {
     /// Every group that there is: a row of zeros is none.
     pub(super) fn all(&self) -> BTreeMap<u32, Group> {
         let groups = (0..).zip(self.rows()).map(|(key, row)| (key, row.read()));
-        groups.filter(|(_, group)| *group != NONE).collect()
+        groups.filter(|(_, group)| *group != NO_GROUP).collect()
     }
 
     pub(super) fn set(&self, key: u32, group: Group) -> Result<(), Error> {
@@ -75,7 +75,7 @@ impl Groups {
     }
 
     pub(super) fn remove(&self, key: u32) -> Result<(), Error> {
-        self.set(key, NONE)
+        self.set(key, NO_GROUP)
     }
 
     fn row(&self, key: u32) -> Result<&Row, Error> {
@@ -125,7 +125,8 @@ impl Row {
 
 const LEN: usize = MAX_GROUPS as usize * size_of::<Group>();
 
-const NONE: Group = Group {
+/// A row of zeros.
+pub(super) const NO_GROUP: Group = Group {
     lease_until_ns: 0,
     owner_mac: [0; 6],
     vhid: 0,

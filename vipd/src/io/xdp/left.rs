@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-use vipd_common::{ABI, mode};
+use vipd_common::{ABI, leases_of, mode};
 
-use super::maps::{self, INTERFACE_SHAPE, SHAPES, Shape};
+use super::maps::{self, GROUPS_SHAPE, INTERFACE_SHAPE, Leases, SHAPES, Shape, VIPS_SHAPE};
 use super::pinned::Pinned;
 use super::program::reason;
 use super::{Attach, Attached, LINK, Mode, NEW};
@@ -18,10 +18,11 @@ pub(super) enum Left {
     All {
         attached: Attached,
     },
-    /// The link is, the maps are not.
+    /// The link is, the maps are not; what they say of leases may still be known.
     Link {
         attached: Attached,
         mode: u16,
+        leases: Option<Leases>,
         because: String,
     },
     /// Nothing of it is of use.
@@ -47,6 +48,7 @@ impl Left {
             Err(because) => Self::Link {
                 attached,
                 mode,
+                leases: leases(directory, abi),
                 because,
             },
         }
@@ -100,6 +102,31 @@ fn look_at_maps(directory: &Path, abi: u32) -> Result<(), String> {
         check_shape(directory, shape)?;
     }
     Ok(())
+}
+
+/// What maps say of leases that are not the program's own, where their rows mean
+/// the same and all of them find room in its own.
+///
+/// Also where another replacement was cut short: until its last step nobody
+/// writes, so that it does not matter whether these are the maps before it or after.
+fn leases(directory: &Path, abi: u32) -> Option<Leases> {
+    let has_known_rows = |shape: &Shape| {
+        let Ok(map) = Pinned::open(&directory.join(shape.name)) else {
+            return false;
+        };
+        let rows = [
+            ("map_type", shape.map_type),
+            ("key_size", shape.key_size),
+            ("value_size", shape.value_size),
+        ];
+        let is_known = |(what, expected)| map.number(what) == Some(expected);
+        let entries = map.number("max_entries");
+        rows.into_iter().all(is_known) && entries.is_some_and(|it| it <= shape.max_entries)
+    };
+    let is_known =
+        leases_of(abi) == leases_of(ABI) && [VIPS_SHAPE, GROUPS_SHAPE].iter().all(has_known_rows);
+    let leases = is_known.then(|| maps::pinned_leases(directory));
+    leases?.ok()
 }
 
 /// Whether a pinned map is the very map that the program was made for.

@@ -12,7 +12,7 @@ use vipd_common::{
 };
 
 use super::Error;
-use super::groups::Groups;
+use super::groups::{Groups, NO_GROUP};
 
 /// What a map of this ABI looks like to the kernel.
 pub(super) struct Shape {
@@ -27,12 +27,18 @@ pub(super) struct Shape {
 
 /// Every map, as the eBPF object makes it.
 pub(super) const SHAPES: [Shape; 5] = [
-    Shape::of::<VipKey, Vip>(map::VIPS, BPF_MAP_TYPE_HASH, MAX_VIPS, 0),
-    Shape::of::<u32, Group>(map::GROUPS, BPF_MAP_TYPE_ARRAY, MAX_GROUPS, BPF_F_MMAPABLE),
+    VIPS_SHAPE,
+    GROUPS_SHAPE,
     INTERFACE_SHAPE,
     Shape::of::<u32, Counters>(map::COUNTERS, BPF_MAP_TYPE_PERCPU_ARRAY, 1, 0),
     Shape::of::<u32, Conflict>(map::CONFLICTS, BPF_MAP_TYPE_HASH, MAX_GROUPS, 0),
 ];
+
+pub(super) const VIPS_SHAPE: Shape =
+    Shape::of::<VipKey, Vip>(map::VIPS, BPF_MAP_TYPE_HASH, MAX_VIPS, 0);
+
+pub(super) const GROUPS_SHAPE: Shape =
+    Shape::of::<u32, Group>(map::GROUPS, BPF_MAP_TYPE_ARRAY, MAX_GROUPS, BPF_F_MMAPABLE);
 
 pub(super) const INTERFACE_SHAPE: Shape =
     Shape::of::<u32, Interface>(map::INTERFACE, BPF_MAP_TYPE_ARRAY, 1, 0);
@@ -48,6 +54,14 @@ impl Shape {
             flags,
         }
     }
+}
+
+/// Who is answered for, and until when: what one daemon hands to the next.
+#[derive(Default)]
+pub(super) struct Leases {
+    /// Each address's group.
+    pub(super) vips: BTreeMap<[u8; 4], u32>,
+    pub(super) groups: BTreeMap<u32, Group>,
 }
 
 pub(super) struct Maps {
@@ -99,12 +113,23 @@ impl Maps {
         })
     }
 
-    /// The addresses in the map, each with its group.
-    pub(super) fn vips(&self) -> Result<BTreeMap<[u8; 4], u32>, Error> {
-        let vips = self.vips.iter();
-        let vips = vips.map(|entry| entry.map(|(key, vip)| (key.address, vip.group)));
-        vips.collect::<Result<_, _>>()
-            .map_err(in_map("read", map::VIPS))
+    /// All that the maps hold of leases.
+    pub(super) fn leases(&self) -> Result<Leases, Error> {
+        Ok(Leases {
+            vips: read_vips(&self.vips).map_err(in_map("read", map::VIPS))?,
+            groups: self.groups.all(),
+        })
+    }
+
+    /// Has the maps, which are empty, hold these.
+    pub(super) fn fill(&mut self, leases: &Leases) -> Result<(), Error> {
+        for (&key, &group) in &leases.groups {
+            self.groups.set(key, group)?;
+        }
+        for (&address, &group) in &leases.vips {
+            self.add_vip(address, group)?;
+        }
+        Ok(())
     }
 
     /// Where the address belongs to another group it changes over.
@@ -183,6 +208,29 @@ impl Maps {
 pub(super) fn pinned_interface(path: &Path) -> Result<Interface, MapError> {
     let map = Map::from_map_data(MapData::from_pin(path)?)?;
     Array::<_, Interface>::try_from(map)?.get(&0, 0)
+}
+
+/// What pinned maps say whose rows are those of [`VIPS_SHAPE`] and
+/// [`GROUPS_SHAPE`]; of the latter there may be fewer.
+pub(super) fn pinned_leases(directory: &Path) -> Result<Leases, MapError> {
+    let open = |map: &str| Map::from_map_data(MapData::from_pin(directory.join(map))?);
+    let vips = HashMap::try_from(open(map::VIPS)?)?;
+    let groups = Array::<_, Group>::try_from(open(map::GROUPS)?)?;
+    let mut leases = Leases {
+        vips: read_vips(&vips)?,
+        groups: BTreeMap::new(),
+    };
+    for (key, group) in (0..).zip(groups.iter()) {
+        leases.groups.insert(key, group?);
+    }
+    leases.groups.retain(|_, group| *group != NO_GROUP);
+    Ok(leases)
+}
+
+fn read_vips(map: &HashMap<MapData, VipKey, Vip>) -> Result<BTreeMap<[u8; 4], u32>, MapError> {
+    let vips = map.iter();
+    let vips = vips.map(|entry| entry.map(|(key, vip)| (key.address, vip.group)));
+    vips.collect()
 }
 
 fn is_missing(error: &MapError) -> bool {
