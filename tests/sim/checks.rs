@@ -1,7 +1,7 @@
 //! What must hold, looked at from outside: frames on the wire, answers to
 //! requests, where a client's packets end up. A role is looked at only to name it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vipd::carp::timers::Timing;
 use vipd::carp::{Advertisement, Interval, Reason, Role};
@@ -42,6 +42,9 @@ pub struct Checks {
     pub(super) shown: Vec<Vec<Shown>>,
     /// Lines logged, by host, its incarnation, group and kind; and since when.
     pub(super) lines: BTreeMap<(usize, u32, u32, &'static str), (u64, Nanos)>,
+    /// Addresses that a stranger claimed when their owner could not notice it, and
+    /// that have not been announced since.
+    pub(super) unnoticed: BTreeSet<[u8; 4]>,
     /// When a request was last answered, by group.
     pub(super) served_at: Vec<Nanos>,
     /// Requests judged in a settled world.
@@ -56,6 +59,7 @@ impl Checks {
             succession: Succession::default(),
             shown: vec![vec![Shown::default(); groups]; hosts],
             lines: BTreeMap::new(),
+            unnoticed: BTreeSet::new(),
             served_at: vec![0; groups],
             judged: 0,
             unanswered: 0,
@@ -136,6 +140,7 @@ impl World {
         self.note_host(host, || {
             format!("announces {:?} at {}", frame.spa, MacAddr(frame.sha))
         });
+        self.checks.unnoticed.remove(&frame.spa);
         let clock = self.clock(host).as_nanos();
         // Where the lease has gaps, a master is master in them, too.
         let may = self.hosts[host].kernel.answers(g, clock) || self.timing(host, g).has_gaps();

@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
+use vipd::carp::Role;
 use vipd::mac::MacAddr;
 use vipd_common::arp::{self, ArpFrame, Kind};
 use vipd_common::responder::{Counter, Verdict};
 
 use super::host::Waiting;
-use super::lan::{CLIENT, Frame, Origin, Sent};
+use super::lan::{CLIENT, Frame, Origin, STRANGER, Sent};
 use super::setup::{CLIENT_MAC, MILLISECOND, Nanos, client_address};
 use super::ucarp::Ucarp;
 use super::world::{Event, World};
@@ -177,11 +178,26 @@ impl World {
                 }
             }
             Verdict::Pass => {
+                self.note_unnoticed(lan, h, &frame);
                 if frame.bytes[12..14] == [0x08, 0x00] {
                     let Frame { bytes, origin, .. } = frame;
                     self.deliver(h, Waiting::Datagram { lan, bytes, origin });
                 }
             }
+        }
+    }
+
+    /// A stranger's claim is noticed under a lease only. A master that was stopped
+    /// between an advert and the lease that stands on it, for longer than the last
+    /// lease, goes on as master and cannot know of it: a window of microseconds.
+    fn note_unnoticed(&mut self, lan: usize, h: usize, frame: &Frame) {
+        if frame.origin == Origin::Node(STRANGER)
+            && self.hosts[h].stopped_midway
+            && let Ok(claim) = ArpFrame::parse(&frame.bytes)
+            && let Some(g) = self.setup.group_of(lan, claim.spa)
+            && self.role(h, g) == Some(Role::Master)
+        {
+            self.checks.unnoticed.insert(claim.spa);
         }
     }
 
