@@ -1,15 +1,17 @@
 //! The responder as clients and tools see it.
 
+use std::fs;
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 use vipd::io::netlink;
 use vipd::io::packet_socket::FrameSocket;
 use vipd_common::arp::ArpFrame;
-use vipd_tests::lab::{Host, Lab, Mac, Prober, Sniffer, Vipd, wait_until};
+use vipd_tests::lab::{Host, Lab, Mac, Prober, Sniffer, Vipd, VipdOptions, wait_until};
 
-use crate::scene::{SOON, VIP, pair, vipd, wait_for_service};
+use crate::scene::{SOON, VIP, assert_untouched, pair, vipd, wait_for_master, wait_for_service};
 
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
@@ -148,6 +150,59 @@ fn wireshark_finds_nothing_wrong_with_what_vipd_sends() {
             let found = text.lines().find(|line| line.contains(wrong));
             assert_eq!(found, None);
         }
+    }
+}
+
+#[test]
+fn a_responder_that_somebody_takes_off_is_put_back() {
+    type TakeOff = fn(&Path);
+    let cases: [(&str, TakeOff); 2] = [
+        ("detached", |link| {
+            let bpftool = |arguments: &[&str]| {
+                let output = Command::new("bpftool").args(arguments).output();
+                let output = output.expect("bpftool is installed");
+                assert!(output.status.success(), "{output:?}");
+                output.stdout
+            };
+            let link = link.to_str().expect("a path is text");
+            let about = bpftool(&["-j", "link", "show", "pinned", link]);
+            let about: Value = serde_json::from_slice(&about).expect("bpftool prints JSON");
+            bpftool(&["link", "detach", "id", &about["id"].to_string()]);
+        }),
+        ("unpinned", |link| fs::remove_file(link).expect("root may")),
+    ];
+    for (what, take_off) in cases {
+        let lab = Lab::new();
+        let (n1, n2, client) = pair(&lab);
+        // The kernel answers for nothing on `lo`.
+        let options = |advskew| VipdOptions {
+            addresses: "loopback",
+            ..vipd(advskew)
+        };
+        let first = Vipd::start(&n1, &options(0));
+        first.wait_for_lease(SOON);
+        let second = Vipd::start(&n2, &options(50));
+        wait_for_master(&second, n1.address());
+        let program = n1.xdp_program("eth0");
+
+        take_off(&n1.bpffs().join("eth0/link"));
+
+        first.wait_for_log("somebody took the responder off; putting it back", SOON);
+        wait_until("another program is there", SOON, || {
+            n1.xdp_program("eth0")
+                .filter(|_| n1.xdp_program("eth0") != program)
+        });
+        let prober = Prober::start(&client, VIP, 100);
+        assert_eq!(prober.who_answers_within(SOON), Some(n1.mac()), "{what}");
+        assert_eq!(
+            (first.role(), first.counter("transitions")),
+            ("master".into(), 2)
+        );
+        assert_eq!(second.role(), "backup");
+        assert!(!first.log().contains("ERROR"), "{}", first.log());
+        let mut first = first;
+        assert!(first.terminate(SOON).success());
+        assert_untouched(&n1);
     }
 }
 

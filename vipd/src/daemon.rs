@@ -183,6 +183,7 @@ impl Daemon {
                 Event::Deadline => {}
             }
             self.fire_if_due();
+            self.put_responders_back();
             // In a flood of adverts `wait` tells of nothing else.
             if let Ok(request) = self.requests.try_recv() {
                 self.answer(request);
@@ -325,6 +326,22 @@ impl Daemon {
         }
         for index in 0..self.ports.len() {
             if self.ports[index].retry_at().is_some_and(|at| at <= now) {
+                self.reopen(index);
+            }
+        }
+    }
+
+    /// Attaches what somebody took off. Each group's lease follows with its next
+    /// advert.
+    fn put_responders_back(&mut self) {
+        for index in 0..self.ports.len() {
+            let port = &mut self.ports[index];
+            if port.close_if_detached(clock::now()) {
+                let interface = port.name();
+                warn!(
+                    interface,
+                    "somebody took the responder off; putting it back"
+                );
                 self.reopen(index);
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::task::Context;
+use std::time::Duration;
 
 use tracing::{error, info, warn};
 
@@ -58,6 +59,8 @@ pub(super) struct Port {
     /// Whether an earlier daemon had left a responder when this one was attached.
     has_found: bool,
     retry_at: Option<Instant>,
+    /// When to look next whether the responder is where it was put.
+    look_at: Instant,
 }
 
 struct Open {
@@ -85,6 +88,7 @@ impl Port {
             open: None,
             has_found: false,
             retry_at: None,
+            look_at: Instant::from_nanos(0),
         }
     }
 
@@ -217,6 +221,25 @@ impl Port {
                 chain(&error)
             );
         }
+    }
+
+    /// Closes it where somebody took the responder off the interface, and tells
+    /// whether that was so. It is looked at seldom enough to cost nothing, however
+    /// often this is called.
+    pub(super) fn close_if_detached(&mut self, now: Instant) -> bool {
+        let Some(open) = self.open.as_ref().filter(|_| self.look_at <= now) else {
+            return false;
+        };
+        self.look_at = now + LOOK;
+        if !open.responder.is_detached(&self.name) {
+            return false;
+        }
+        self.close();
+        if let Some(link) = &mut self.link {
+            // It was this one's own.
+            link.xdp_program = None;
+        }
+        true
     }
 
     /// The interface does not exist any more.
@@ -431,3 +454,7 @@ impl Port {
         member.map_or(0, Member::key)
     }
 }
+
+/// How often to look whether the responder is there. A master that lost it leaves
+/// clients without an answer, or to the kernel, for about as long.
+const LOOK: Duration = Duration::from_secs(1);

@@ -413,6 +413,17 @@ impl Responder {
             .set_interface(mac, interface.ifindex, interface.mode)
     }
 
+    /// Whether somebody took the program off the interface, which is there still.
+    /// The kernel tells nobody of it.
+    #[must_use]
+    pub fn is_detached(&self, interface: &str) -> bool {
+        pinned::is_detached(&self.directory.path().join(LINK))
+            && self
+                .maps
+                .interface()
+                .is_ok_and(|about| exists(interface, about.ifindex))
+    }
+
     /// What became of frames since the program was attached.
     pub fn counters(&self) -> Result<Counters, Error> {
         self.maps.counters()
@@ -488,23 +499,24 @@ pub fn load() -> Result<Ebpf, Error> {
 }
 
 fn check_interface(attach: &Attach<'_>) -> Result<(), Error> {
-    let missing = || Error::NoInterface {
-        interface: attach.interface.to_owned(),
-        ifindex: attach.ifindex,
-    };
-    let socket = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::DGRAM,
-        None,
-    )
-    .map_err(|_| missing())?;
-    let name =
-        rustix::net::netdevice::index_to_name(&socket, attach.ifindex).map_err(|_| missing())?;
-    if name == attach.interface {
+    if exists(attach.interface, attach.ifindex) {
         Ok(())
     } else {
-        Err(missing())
+        Err(Error::NoInterface {
+            interface: attach.interface.to_owned(),
+            ifindex: attach.ifindex,
+        })
     }
+}
+
+fn exists(interface: &str, ifindex: u32) -> bool {
+    let (family, kind) = (
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+    );
+    let socket = rustix::net::socket(family, kind, None);
+    let name = socket.and_then(|socket| rustix::net::netdevice::index_to_name(&socket, ifindex));
+    name.is_ok_and(|name| name == interface)
 }
 
 fn in_use(interface: &str, pid: Option<u32>) -> Error {

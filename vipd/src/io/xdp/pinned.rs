@@ -17,6 +17,16 @@ pub(super) fn program_id(path: &Path) -> Option<u32> {
     u32::try_from(Pinned::open(path).ok()?.number("prog_id")?).ok()
 }
 
+/// Whether a pinned link is on no interface any more, or its pin gone. What
+/// cannot be looked at may well be there.
+pub(super) fn is_detached(path: &Path) -> bool {
+    match Pinned::open(path) {
+        // The kernel tells 0 then.
+        Ok(link) => link.number("ifindex") == Some(0),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
 /// Something that is pinned, as the kernel describes it in
 /// /proc/PID/fdinfo/FD: a line `name:<tab>value` for each thing.
 pub(super) struct Pinned {
