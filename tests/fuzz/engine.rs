@@ -45,8 +45,9 @@ struct Host {
 struct Member {
     auth: Authenticator,
     timing: Timing,
-    /// When the last advert went out that a lease may stand on.
-    sent_at: Option<Instant>,
+    /// Until when the last advert that went out allows to answer, or an earlier
+    /// daemon's.
+    allowed_until: Instant,
     /// Until when the kernel answers.
     answers_until: Option<Instant>,
     /// Whether the kernel could be silenced whenever that was wanted, and no
@@ -99,7 +100,7 @@ impl Host {
         let member = |index| Member {
             auth: Authenticator::new(&key(), vhid(index), &[IpAddr::V4(vip(index))]),
             timing,
-            sent_at: None,
+            allowed_until: Instant::from_nanos(0),
             answers_until: None,
             is_clean: true,
             is_placing: false,
@@ -193,7 +194,8 @@ impl Host {
         if !self.has_link {
             let member = &mut self.members[group.0 as usize];
             member.answers_until = Some(until);
-            member.is_clean = false;
+            member.allowed_until = until.min(self.now + member.timing.lease());
+            member.is_clean = until > member.allowed_until;
             self.handle(Input::Adopt { group, until });
         }
     }
@@ -314,8 +316,7 @@ impl Host {
             }
             Output::Lease { group, until, .. } => {
                 let member = &mut self.members[group.0 as usize];
-                let sent_at = member.sent_at.expect("a lease without an advert");
-                let most = sent_at + member.timing.lease();
+                let most = member.allowed_until;
                 assert!(until <= most, "{until:?} is later than {most:?}");
                 if self.fails.has(Fails::LEASE) {
                     self.failed(group, Effect::Map);
@@ -355,7 +356,7 @@ impl Host {
             Purpose::BowOut | Purpose::Farewell => {
                 assert!(!answers, "the role is given away, and the kernel answers");
             }
-            Purpose::Advert => member.sent_at = Some(self.now),
+            Purpose::Advert => member.allowed_until = self.now + member.timing.lease(),
         }
         if purpose != Purpose::Announce {
             let datagram = &frame[ETHERNET..];

@@ -220,7 +220,8 @@ impl Changes {
     /// Others are somebody else's.
     fn parse(text: &str) -> Self {
         let mut changes = Self::default();
-        for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+        let lines = text.lines().map(str::trim_end);
+        for (name, value) in lines.filter_map(|line| line.split_once(' ')) {
             if name == ON_LOOPBACK {
                 changes.on_loopback.extend(value.parse::<Ipv4Addr>().ok());
             } else if name == ON_INTERFACE {
