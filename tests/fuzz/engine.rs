@@ -196,7 +196,10 @@ impl Host {
             member.answers_until = Some(until);
             member.allowed_until = until.min(self.now + member.timing.lease());
             member.is_clean = until > member.allowed_until;
+            // Against a spoilt map that cannot be written either nothing helps.
+            let fails = std::mem::take(&mut self.fails);
             self.handle(Input::Adopt { group, until });
+            self.fails = fails;
         }
     }
 
