@@ -261,7 +261,12 @@ impl Host {
             if self.engine.poll_timeout().is_none_or(|at| at > self.now) {
                 return;
             }
+            let moment = self.now;
             self.handle(Input::Deadline);
+            if self.now > moment {
+                // The effects took so long that the next one is due already.
+                return;
+            }
         }
         panic!("a deadline that was met does not pass: the daemon would spin");
     }
