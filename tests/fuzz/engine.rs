@@ -35,7 +35,7 @@ struct Host {
     engine: Engine,
     members: Vec<Member>,
     now: Instant,
-    has_link: bool,
+    has_begun: bool,
     fails: Fails,
     /// The last advert that it sent, as it comes back in a loop.
     echo: Vec<u8>,
@@ -115,7 +115,7 @@ impl Host {
             engine: Engine::new(config, u64::from(flags >> 4)),
             members: (0..groups).map(member).collect(),
             now: Instant::from_nanos(HOUR_NS),
-            has_link: false,
+            has_begun: false,
             fails: Fails::default(),
             echo: Vec::new(),
         }
@@ -178,7 +178,10 @@ impl Host {
             _ => match bytes.byte() {
                 0..128 => self.adopt(bytes),
                 128..192 => self.nobody(),
-                192.. => self.handle(Input::Shutdown),
+                192.. => {
+                    self.has_begun = true;
+                    self.handle(Input::Shutdown);
+                }
             },
         }
     }
@@ -191,7 +194,7 @@ impl Host {
     fn adopt(&mut self, bytes: &mut Bytes<'_>) {
         let group = self.group(bytes.byte());
         let until = Instant::from_nanos(u64::from_be_bytes(bytes.array()));
-        if !self.has_link {
+        if !self.has_begun {
             let member = &mut self.members[group.0 as usize];
             member.answers_until = Some(until);
             member.allowed_until = until.min(self.now + member.timing.lease());
@@ -217,7 +220,7 @@ impl Host {
     }
 
     fn link(&mut self, choice: u8) {
-        self.has_link = true;
+        self.has_begun = true;
         let mac = if choice & 2 == 0 { OUR_MAC } else { OTHER_MAC };
         let link = Link {
             up: choice & 1 != 0,
