@@ -4,6 +4,10 @@
 #[cfg(feature = "privileged")]
 pub mod lab;
 
+/// Parsers of what comes from outside, for a fuzzer and without one.
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
+
 /// A world of simulated hosts around the real engine. It replaces the daemon
 /// and the kernel, nothing in between; its time is virtual and its chance is
 /// seeded.

@@ -11,5 +11,6 @@ mod flood;
 mod frames;
 mod kernel;
 mod model;
+mod mutants;
 mod netns;
 mod wire;

@@ -1,61 +1,201 @@
-//! The program against the same rules in plain Rust, on random frames.
+//! The program against the same rules in plain Rust: on right frames, on all
+//! that is one step away from them, and on random ones. `VIPD_XDP_FRAMES` says
+//! how many in all.
 
 use std::collections::BTreeMap;
 
-use vipd_common::arp::{ArpFrame, BROADCAST, LEN};
-use vipd_common::responder::{Verdict, respond};
+use vipd_common::arp::LEN;
+use vipd_common::responder::{Counter, Verdict, respond};
 use vipd_common::{ABI, Group, Interface};
 
 use crate::kernel::{COUNTERS, Kernel, Run, XDP_DROP, XDP_PASS, XDP_TX};
+use crate::mutants::{ADDRESSES, OWNER, Random, SHORTEST, US, bases, neighbours};
 
 #[test]
 fn the_program_does_what_the_model_says() {
-    let mut kernel = Kernel::new(US);
-    let interface = Interface {
-        mac: US,
-        mode: 0,
-        abi: ABI,
-        ifindex: 1,
-    };
-    for (&address, &(id, group)) in &vips() {
-        kernel.set_vip(address, id);
-        if let Some(group) = group {
-            kernel.set_group(id, group);
-        }
-    }
+    let frames = std::env::var("VIPD_XDP_FRAMES").map_or(FRAMES, |text| {
+        let frames = text.parse();
+        frames.unwrap_or_else(|error| panic!("VIPD_XDP_FRAMES is {text}: {error}"))
+    });
+    let (mut kernel, model, bases) = (kernel(), Model::new(), bases());
+    let longest = longest(&mut kernel);
 
     let mut seen = BTreeMap::new();
-    for seed in FIRST_SEED..FIRST_SEED + FRAMES {
-        let frame = Random(seed).frame();
-        let group_of = |address| vips().get(&address).map(|&(_, group)| group);
-        // Leases end at once or never, so that one time is as good as another.
-        let (verdict, counter) = respond(&frame, &interface, group_of, 1);
-        let (verdict, out) = match verdict {
-            Verdict::Pass => (XDP_PASS, frame.clone()),
-            Verdict::Drop => (XDP_DROP, frame.clone()),
-            Verdict::Tx(reply) => (XDP_TX, [&reply.to_bytes(), &frame[LEN..]].concat()),
-        };
-        let expected = Run {
-            verdict,
-            frame: out,
-            counter,
-        };
-        assert_eq!(kernel.run(&frame), expected, "seed {seed}: {frame:02x?}");
-        *seen.entry(counter).or_insert(0) += 1;
+    let mut compare = |what: &dyn Fn() -> String, frame: &[u8]| {
+        let run = kernel.run(frame);
+        let expected = model.run(frame);
+        assert_eq!(run, expected, "{}: {frame:02x?}", what());
+        assert_harmless(frame, &run);
+        *seen.entry(expected.counter).or_insert(0_u64) += 1;
+    };
+    let mut systematic = 0_u64;
+    for (index, base) in bases.iter().enumerate() {
+        for frame in neighbours(base, longest) {
+            compare(&|| format!("next to frame {index}"), &frame);
+            systematic += 1;
+        }
+    }
+    let random = frames.saturating_sub(systematic);
+    for seed in 0..random {
+        let frame = Random(seed).frame(&bases, longest);
+        compare(&|| format!("seed {seed}"), &frame);
     }
 
+    println!("{systematic} systematic and {random} random frames up to {longest} bytes: {seen:?}");
     // Frames that never get anywhere prove nothing.
     for counter in COUNTERS.map(Some).into_iter().chain([None]) {
         let times = seen.get(&counter).copied().unwrap_or(0);
         assert!(
-            times > 100,
+            times > 1000,
             "{counter:?} occurred {times} times only: {seen:?}"
         );
     }
 }
 
+/// What must hold whatever the model says: nothing but an answer differs from the
+/// frame that came in, and nothing but an ARP request becomes one.
+fn assert_harmless(frame: &[u8], run: &Run) {
+    if run.verdict == XDP_TX {
+        assert_eq!(
+            frame[12..22],
+            [8, 6, 0, 1, 8, 0, 6, 4, 0, 1],
+            "{frame:02x?}"
+        );
+        assert_eq!(run.frame[LEN..], frame[LEN..], "{frame:02x?}");
+        assert_eq!(run.frame[..6], frame[22..28], "to who asked: {frame:02x?}");
+        assert_eq!(run.frame[6..12], US, "by us: {frame:02x?}");
+    } else {
+        assert_eq!(run.frame, frame);
+    }
+}
+
+/// A model that is wrong in a small thing is told from the program, or the
+/// comparison proves nothing.
+#[test]
+fn a_model_that_is_blind_to_a_byte_is_caught() {
+    let (mut kernel, model, bases) = (kernel(), Model::new(), bases());
+    let frames: Vec<_> = bases
+        .iter()
+        .filter(|base| base.len() == LEN && base[38..] == ADDRESSES[0])
+        .flat_map(|base| neighbours(base, LEN))
+        .collect();
+    let runs: Vec<_> = frames.iter().map(|frame| kernel.run(frame)).collect();
+    let same =
+        |run: &Run, other: &Run| (run.verdict, run.counter) == (other.verdict, other.counter);
+    // All that the rules look at. Nobody looks at the Ethernet source, nor at the
+    // target's hardware address.
+    let looked_at = (0..6).chain(12..32).chain(38..LEN);
+    let right = bases[0].clone();
+    for at in looked_at {
+        let blind = |frame: &[u8]| {
+            let mut frame = frame.to_vec();
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = right[at];
+            }
+            model.run(&frame)
+        };
+        let caught = frames
+            .iter()
+            .zip(&runs)
+            .any(|(frame, run)| !same(run, &blind(frame)));
+        assert!(caught, "byte {at}");
+    }
+}
+
+#[test]
+fn a_model_that_is_wrong_about_a_lease_is_caught() {
+    let mut kernel = kernel();
+    for (what, wrong) in [
+        (
+            "a lease too many",
+            Model::with_lease(ADDRESSES[3], u64::MAX),
+        ),
+        ("a lease too few", Model::with_lease(ADDRESSES[0], 0)),
+        ("the end of a lease", Model::with_lease(ADDRESSES[3], 2)),
+    ] {
+        let caught = bases()
+            .iter()
+            .any(|frame| kernel.run(frame) != wrong.run(frame));
+        assert!(caught, "{what}");
+    }
+}
+
+/// The rules in plain Rust, with the maps that the kernel has.
+struct Model {
+    vips: Vips,
+    interface: Interface,
+}
+
 /// Address to group, and what the group's entry is.
-fn vips() -> BTreeMap<[u8; 4], (u32, Option<Group>)> {
+type Vips = BTreeMap<[u8; 4], (u32, Option<Group>)>;
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            vips: vips(),
+            interface: Interface {
+                mac: US,
+                mode: 0,
+                abi: ABI,
+                ifindex: 1,
+            },
+        }
+    }
+
+    /// With another lease than the kernel has it.
+    fn with_lease(address: [u8; 4], lease_until_ns: u64) -> Self {
+        let mut model = Self::new();
+        let Some((_, Some(group))) = model.vips.get_mut(&address) else {
+            panic!("{address:?} has a group");
+        };
+        group.lease_until_ns = lease_until_ns;
+        model
+    }
+
+    fn run(&self, frame: &[u8]) -> Run {
+        let group_of = |address| self.vips.get(&address).map(|&(_, group)| group);
+        // Leases end at once or never, so that one time is as good as another.
+        let (verdict, counter): (_, Option<Counter>) = respond(frame, &self.interface, group_of, 1);
+        let (verdict, frame) = match verdict {
+            Verdict::Pass => (XDP_PASS, frame.to_vec()),
+            Verdict::Drop => (XDP_DROP, frame.to_vec()),
+            Verdict::Tx(reply) => (XDP_TX, [&reply.to_bytes(), &frame[LEN..]].concat()),
+        };
+        Run {
+            verdict,
+            frame,
+            counter,
+        }
+    }
+}
+
+fn kernel() -> Kernel {
+    let mut kernel = Kernel::new(US);
+    for (address, (id, group)) in vips() {
+        kernel.set_vip(address, id);
+        if let Some(group) = group {
+            kernel.set_group(id, group);
+        }
+    }
+    kernel
+}
+
+/// The longest frame that this kernel runs the program on, which is about a page.
+fn longest(kernel: &mut Kernel) -> usize {
+    let (mut runs, mut refused) = (SHORTEST, JUMBO + 1);
+    while refused - runs > 1 {
+        let middle = runs.midpoint(refused);
+        if kernel.takes(&vec![0; middle]) {
+            runs = middle;
+        } else {
+            refused = middle;
+        }
+    }
+    assert!(runs > 1514, "only {runs} bytes");
+    runs
+}
+
+fn vips() -> Vips {
     let group = |lease_until_ns, owner_mac| Group {
         lease_until_ns,
         owner_mac,
@@ -72,80 +212,8 @@ fn vips() -> BTreeMap<[u8; 4], (u32, Option<Group>)> {
     ])
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): the next number for every seed.
-struct Random(u64);
+/// Frames in all, unless the environment says otherwise.
+const FRAMES: u64 = 1_000_000;
 
-impl Random {
-    /// A frame that is mostly ARP, mostly right, and mostly about our addresses.
-    fn frame(&mut self) -> Vec<u8> {
-        let frame = ArpFrame {
-            eth_dst: self.pick(&[
-                BROADCAST,
-                BROADCAST,
-                US,
-                OWNER,
-                HOST,
-                [1, 0, 0x5e, 0, 0, 0x12],
-            ]),
-            eth_src: self.pick(&[HOST, OWNER]),
-            oper: self.pick(&[[0, 1], [0, 1], [0, 2], [0, 3]]),
-            sha: self.pick(&[HOST, HOST, OWNER, US, [0; 6], BROADCAST]),
-            tha: self.pick(&[[0; 6], BROADCAST, US]),
-            tpa: self.pick(&ADDRESSES),
-            ..ArpFrame::request(HOST, self.pick(&ADDRESSES), ADDRESSES[0])
-        };
-        let mut bytes = frame.to_bytes().to_vec();
-        if self.below(8) == 0 {
-            let ethertype = self.pick(&[[0x08, 0x00], [0x08, 0x00], [0x86, 0xdd], [0x81, 0x00]]);
-            bytes[12..14].copy_from_slice(&ethertype);
-            bytes[23] = self.pick(&[112, 112, 6]);
-        }
-        let any = self.below(100);
-        let padding = self.pick(&[0, 0, 18, any]);
-        bytes.extend((0..padding).map(|_| self.next() as u8));
-        for _ in 0..self.pick(&[0, 0, 1, 3]) {
-            let index = self.below(bytes.len());
-            bytes[index] = self.next() as u8;
-        }
-        if self.below(8) == 0 {
-            bytes.truncate(SHORTEST + self.below(LEN - SHORTEST + 1));
-        }
-        bytes
-    }
-
-    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
-const FIRST_SEED: u64 = 0;
-const FRAMES: u64 = 20_000;
-/// The kernel runs XDP on nothing that lacks an Ethernet header.
-const SHORTEST: usize = 14;
-
-const US: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
-const HOST: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0a];
-const OWNER: [u8; 6] = [0x00, 0x00, 0x5e, 0x00, 0x01, 0x07];
-/// Six VIPs and what is none.
-const ADDRESSES: [[u8; 4]; 8] = [
-    [10, 0, 0, 100],
-    [10, 0, 0, 101],
-    [10, 0, 1, 100],
-    [10, 0, 0, 103],
-    [10, 0, 0, 104],
-    [10, 0, 0, 105],
-    [10, 0, 0, 10],
-    [0, 0, 0, 0],
-];
+/// What network cards call a jumbo frame.
+const JUMBO: usize = 9018;

@@ -293,6 +293,24 @@ impl Common {
     }
 }
 
+/// Doors for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+impl Cli {
+    /// The group that the daemon is to run.
+    pub fn flags(&self) -> Option<GroupFlags> {
+        match &self.verb {
+            Verb::Run(args) => Some(args.to_flags()),
+            Verb::Status { .. } | Verb::Clean { .. } => None,
+        }
+    }
+
+    /// The status as people see it.
+    pub fn render(status: &Status) -> String {
+        table::render(status)
+    }
+}
+
 impl RunArgs {
     fn to_flags(&self) -> GroupFlags {
         GroupFlags {

@@ -31,6 +31,9 @@ mod report;
 mod signals;
 
 use addresses::Placing;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use ledger::reread as reread_ledger;
 use port::Port;
 pub use preflight::Checked;
 use signals::{Command, Signals};

@@ -67,7 +67,8 @@ pub enum Input<'a> {
     /// which it was not.
     Link { interface: InterfaceId, link: Link },
     /// An earlier daemon of this host left a lease in the map, with this host as
-    /// its owner. To be told before the interface's first `Link`.
+    /// its owner. To be told before the interface's first `Link`. The kernel is
+    /// silenced if it is longer than this host's timers allow.
     Adopt { group: GroupId, until: Instant },
     /// The group's advert went out; `at` is from just before it was sent.
     Sent { group: GroupId, at: Instant },
@@ -274,7 +275,9 @@ impl Engine {
                 }
             }
             Input::Link { interface, link } => self.handle_link(interface, link, now),
-            Input::Adopt { group, until } => self.with(group, |group, _| group.adopt(until)),
+            Input::Adopt { group, until } => {
+                self.with(group, |group, out| group.adopt(until, now, out));
+            }
             Input::Sent { group, at } => {
                 self.with(group, |group, out| group.handle_sent(at, now, out))
             }

@@ -28,7 +28,7 @@ pub(crate) fn run(tasks: &[String]) -> Result<()> {
     });
     report.step("clippy", "clippy", || {
         let words = "clippy --workspace --exclude vipd-ebpf --all-targets \
-                     --features vipd-tests/privileged -- -D warnings";
+                     --features vipd-tests/privileged,vipd-tests/libfuzzer -- -D warnings";
         cmd::run(&mut cargo(words))
     });
     report.step(

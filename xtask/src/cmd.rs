@@ -164,6 +164,19 @@ pub(crate) fn debug_dir() -> Result<PathBuf> {
     Ok(program.parent().map(Path::to_path_buf).unwrap_or_default())
 }
 
+/// The directory for everything that is built.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    let debug = debug_dir()?;
+    Ok(debug.parent().map(Path::to_path_buf).unwrap_or(debug))
+}
+
+/// What rustc calls the machine it runs on: `x86_64-unknown-linux-gnu`.
+pub(crate) fn host() -> Result<String> {
+    let about = output(Command::new("rustc").arg("-vV"))?;
+    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`rustc -vV` names no host")?.to_owned())
+}
+
 /// The cargo that runs this task, in the workspace's root.
 pub(crate) fn cargo(words: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -9,6 +9,7 @@ mod cmd;
 mod demo;
 mod ebpf;
 mod elf;
+mod fuzz;
 mod report;
 mod setup;
 mod test;
@@ -38,7 +39,7 @@ enum Task {
     Setup(setup::Options),
     /// Run every tier of tests that can run here
     Test {
-        /// Fewer seeds in the simulator
+        /// Fewer seeds in the simulator, and less fuzzing
         #[arg(long)]
         quick: bool,
     },
@@ -51,6 +52,8 @@ enum Task {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Feed every parser of outside bytes with what a fuzzer makes up
+    Fuzz(fuzz::Options),
     /// Check format, lints, documentation, layers and dependencies
     Ci,
     /// Check the rules that no lint knows
@@ -91,6 +94,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { quick: true } => test::run(test::Depth::Quick),
         Task::Test { quick: false } => test::run(test::Depth::Full),
         Task::Sim { seeds, seed } => test::simulate(seeds, seed),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Ci => ci::run(&tasks()),
         Task::Tidy => tidy::run(&tasks()),
         Task::Bench { words } => bench::run(&words),

@@ -261,7 +261,7 @@ fn names(groups: &[Group]) -> String {
 
 use Group::{Bench, Build, Ci, Demo, Test};
 
-const PACKAGES: [Package; 14] = [
+const PACKAGES: [Package; 15] = [
     package(
         "gcc",
         "cc",
@@ -274,6 +274,7 @@ const PACKAGES: [Package; 14] = [
         "links Rust programs",
         &[Build, Test, Bench, Ci, Demo],
     ),
+    package("g++", "c++", "compiles libFuzzer", &[Test, Ci]),
     package(
         "iproute2",
         "ip",

@@ -3,11 +3,12 @@
 
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::{
     cmd::{self, Privilege},
     ebpf::{self, Warnings},
+    fuzz,
     report::{Outcome, Report},
     setup::{self, Group},
 };
@@ -16,7 +17,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
     Full,
-    /// The same tiers, with fewer seeds in the simulator.
+    /// The same tiers, with fewer seeds in the simulator and less time for fuzzing.
     Quick,
 }
 
@@ -61,6 +62,21 @@ pub(crate) fn run(depth: Depth) -> Result<()> {
             command.env("VIPD_SIM_SEEDS", QUICK_SEEDS);
         }
         tier(&mut command, Empty::Fails)
+    });
+    report.step(
+        "corpora",
+        "the fuzz targets, on their committed corpora",
+        || {
+            let words = "test -p vipd-tests --features fuzzing --test fuzz";
+            tier(&mut cargo(words), Empty::Fails)
+        },
+    );
+    report.step("fuzz", "the fuzz targets, for some seconds each", || {
+        fuzz::tier(if depth == Depth::Quick {
+            QUICK_SECONDS
+        } else {
+            fuzz::SECONDS
+        })
     });
     privileged(privilege, &mut report);
     report.finish()
@@ -189,14 +205,13 @@ fn cargo(words: &str) -> Command {
 
 /// The variable by which cargo runs test programs of this host through another.
 fn runner_variable() -> Result<String> {
-    let about = cmd::output(Command::new("rustc").arg("-vV"))?;
-    let host = about.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.context("`rustc -vV` names no host")?.replace('-', "_");
+    let host = cmd::host()?.replace('-', "_");
     Ok(format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase()))
 }
 
 /// Enough to see that nothing is plainly broken.
 const QUICK_SEEDS: &str = "25";
+const QUICK_SECONDS: u32 = 1;
 
 #[cfg(test)]
 mod tests {

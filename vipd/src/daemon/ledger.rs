@@ -8,10 +8,10 @@
 //! (`arp_announce`), whether the responder is attached or not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use tracing::{error, warn};
 
@@ -256,35 +256,55 @@ impl Ledger {
     }
 }
 
-/// Lines of a setting's name and value, of a place and an address, or of a vhid
-/// and its seal. What is none of these is passed over.
-fn read(path: &Path) -> Result<Changes, Error> {
-    let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Changes::default()),
-        Err(source) => {
-            return Err(Error::State {
-                path: path.to_owned(),
-                source,
-            });
+impl Changes {
+    /// Lines of a setting's name and value, or of a place and an address there.
+    /// Others are somebody else's.
+    fn parse(text: &str) -> Self {
+        let mut changes = Self::default();
+        let lines = text.lines().map(str::trim_end);
+        for (name, value) in lines.filter_map(|line| line.split_once(' ')) {
+            if name == ON_LOOPBACK {
+                changes.on_loopback.extend(value.parse::<Ipv4Addr>().ok());
+            } else if name == ON_INTERFACE {
+                changes.on_interface.extend(value.parse::<Ipv4Addr>().ok());
+            } else if SETTINGS.iter().any(|(known, _)| *known == name) {
+                changes.settings.insert(name.to_owned(), value.to_owned());
+            }
         }
-    };
-    let mut changes = Changes::default();
-    for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-        if name == ON_LOOPBACK {
-            changes.on_loopback.extend(value.parse::<Ipv4Addr>().ok());
-        } else if name == ON_INTERFACE {
-            changes.on_interface.extend(value.parse::<Ipv4Addr>().ok());
-        } else if name == KEY {
-            let seal = value
-                .split_once(' ')
-                .and_then(|(vhid, seal)| Some((vhid.parse().ok()?, Seal::parse(seal)?)));
-            changes.seals.extend(seal);
-        } else if SETTINGS.iter().any(|(known, _)| *known == name) {
-            changes.settings.insert(name.to_owned(), value.to_owned());
-        }
+        changes
     }
-    Ok(changes)
+}
+
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.settings {
+            writeln!(f, "{name} {value}")?;
+        }
+        for address in &self.on_loopback {
+            writeln!(f, "{ON_LOOPBACK} {address}")?;
+        }
+        for address in &self.on_interface {
+            writeln!(f, "{ON_INTERFACE} {address}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What is written down again of what was read, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub fn reread(text: &str) -> String {
+    Changes::parse(text).to_string()
+}
+
+fn read(path: &Path) -> Result<Changes, Error> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Changes::parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Changes::default()),
+        Err(source) => Err(Error::State {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// Replaces the file whole, or not at all. It is for its owner alone, as the
@@ -294,30 +314,11 @@ fn write(path: &Path, changes: &Changes) -> Result<(), Error> {
         path: path.to_owned(),
         source,
     };
-    let settings = changes.settings.iter();
-    let on_loopback = changes.on_loopback.iter();
-    let on_interface = changes.on_interface.iter();
-    let seals = changes.seals.iter();
-    let text: String = settings
-        .map(|(name, value)| format!("{name} {value}\n"))
-        .chain(on_loopback.map(|address| format!("{ON_LOOPBACK} {address}\n")))
-        .chain(on_interface.map(|address| format!("{ON_INTERFACE} {address}\n")))
-        .chain(seals.map(|(vhid, seal)| format!("{KEY} {vhid} {seal}\n")))
-        .collect();
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(failed)?;
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let new = path.with_file_name(format!("new-{name}"));
-    // A file that is there keeps its mode.
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&new);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(failed)?;
+    let new = path.with_extension("new");
+    std::fs::write(&new, changes.to_string()).map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)
 }
 

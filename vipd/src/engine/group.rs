@@ -406,9 +406,18 @@ impl Group {
         self.unplace_at.is_some()
     }
 
-    /// An earlier daemon left this lease in the map, for this host.
-    pub(super) fn adopt(&mut self, until: Instant) {
-        self.adopted = Some(until);
+    /// An earlier daemon left this lease in the map, for this host. A longer one
+    /// than this host gives itself is spoilt, or from other timers: no advert
+    /// that this host knows of allows it.
+    pub(super) fn adopt(&mut self, until: Instant, now: Instant, out: &mut VecDeque<Output>) {
+        if until <= now + self.config.timing.lease() {
+            self.adopted = Some(until);
+        } else {
+            out.push_back(Output::Silence {
+                interface: self.interface(),
+                group: self.id,
+            });
+        }
     }
 
     pub(super) fn step_down(&mut self, now: Instant, out: &mut VecDeque<Output>) {

@@ -14,6 +14,9 @@ use std::{io, thread};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod monitor;
 mod request;
 mod table;

@@ -8,6 +8,9 @@
 
 mod bpffs;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod groups;
 mod left;
 mod maps;

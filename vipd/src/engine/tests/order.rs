@@ -397,6 +397,21 @@ fn a_lease_that_has_ended_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_lease_that_this_host_could_not_have_given_itself_is_not_gone_on_with() {
+    // Found by fuzzing: whatever stood in the map was believed, for years.
+    for too_long in [LEASE + ms(1), Duration::from_secs(1 << 40)] {
+        let mut daemon = Daemon::new(vec![group()]);
+        let until = daemon.now + too_long;
+
+        let adopted = daemon.handle(Input::Adopt { group: G0, until });
+        daemon.link(ETH0, up(ETH0));
+
+        assert_eq!(words(&adopted), ["silence"]);
+        assert_eq!(daemon.role(G0), Role::Backup);
+    }
+}
+
+#[test]
 fn a_resumed_master_that_cannot_advertise_ends_with_the_lease() {
     let mut daemon = Daemon::new(vec![group()]);
     daemon.failing.insert(Effect::Send);

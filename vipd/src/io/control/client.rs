@@ -47,15 +47,22 @@ pub fn call(path: &Path, method: &str, parameters: Value) -> Result<Value, Clien
         .take(ANSWER_LIMIT)
         .read_until(0, &mut answer)
         .map_err(failed)?;
-    if answer.pop() != Some(0) {
-        return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-    }
+    decode(path, &answer)
+}
+
+/// The parameters of an answer, its NUL included.
+pub(super) fn decode(path: &Path, answer: &[u8]) -> Result<Value, ClientError> {
+    let Some((0, answer)) = answer.split_last() else {
+        return Err(ClientError::from_io(
+            path,
+            io::ErrorKind::UnexpectedEof.into(),
+        ));
+    };
     let protocol = |reason: &str| ClientError::Protocol {
         path: path.to_owned(),
         reason: reason.to_owned(),
     };
-    let mut answer: Value =
-        serde_json::from_slice(&answer).map_err(|e| protocol(&e.to_string()))?;
+    let mut answer: Value = serde_json::from_slice(answer).map_err(|e| protocol(&e.to_string()))?;
     let Some(answer) = answer.as_object_mut() else {
         return Err(protocol("the answer is no object"));
     };

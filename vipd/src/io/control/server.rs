@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
@@ -41,7 +40,8 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
                 let requests = requests.clone();
                 tokio::spawn(async move {
                     // A client that dies or stalls is nobody's concern.
-                    let _ = attend(stream, requests).await;
+                    let (reader, writer) = stream.into_split();
+                    let _ = attend(reader, writer, requests).await;
                     drop(place);
                 });
             }
@@ -54,8 +54,11 @@ pub(super) async fn serve(listener: UnixListener, requests: mpsc::Sender<Request
 }
 
 /// Answers calls in the order they come, until the client leaves or misbehaves.
-async fn attend(stream: UnixStream, requests: mpsc::Sender<Request>) -> io::Result<()> {
-    let (reader, mut writer) = stream.into_split();
+pub(super) async fn attend(
+    reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    requests: mpsc::Sender<Request>,
+) -> io::Result<()> {
     let mut reader = BufReader::new(reader);
     loop {
         let mut message = Vec::new();
@@ -64,7 +67,7 @@ async fn attend(stream: UnixStream, requests: mpsc::Sender<Request>) -> io::Resu
 
         let (reply, more) = match message.pop() {
             None => return Ok(()),
-            Some(0) => match serde_json::from_slice(&message) {
+            Some(0) => match call(&message) {
                 Ok(call) => (forward(call, &requests).await, true),
                 Err(e) => (
                     refuse("org.vipd.InvalidRequest", &format!("not a call: {e}")),
@@ -93,6 +96,13 @@ async fn attend(stream: UnixStream, requests: mpsc::Sender<Request>) -> io::Resu
             return Ok(());
         }
     }
+}
+
+/// An object and nothing else: a type of two fields would take an array, and
+/// leave the bytes of other members unread.
+fn call(message: &[u8]) -> serde_json::Result<Call> {
+    let object: serde_json::Map<String, Value> = serde_json::from_slice(message)?;
+    serde_json::from_value(object.into())
 }
 
 async fn forward(call: Call, requests: &mpsc::Sender<Request>) -> Reply {

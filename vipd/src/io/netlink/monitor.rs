@@ -24,7 +24,7 @@ pub(super) struct Monitor {
 type Feed = BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>;
 
 /// What a notification means for us.
-enum News {
+pub(super) enum News {
     Events(Vec<Event>),
     /// Some were lost: nothing is known any more.
     Lost,
@@ -64,7 +64,7 @@ impl Monitor {
         tokio::spawn(connection);
         self.read(&handle, outlet).await?;
         while let Some(message) = self.feed.next().await {
-            match self.news(message) {
+            match news(&mut self.table, message) {
                 News::Events(events) => {
                     for event in events {
                         outlet.send(event).await;
@@ -87,34 +87,34 @@ impl Monitor {
         }
         Ok(())
     }
+}
 
-    fn news(&mut self, message: NetlinkMessage<RouteNetlinkMessage>) -> News {
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "only these belong to the groups subscribed to"
-        )]
-        let events = match message.payload {
-            NetlinkPayload::Overrun(_) => return News::Lost,
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                wire::link(&link).map(|link| self.table.link(link))
-            }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
-                wire::link(&link).map(|link| self.table.link_removed(link.ifindex))
-            }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
-                wire::address(&address).map(|(ifindex, address, prefix_len)| {
-                    self.table.address_added(ifindex, address, prefix_len)
-                })
-            }
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
-                wire::address(&address).map(|(ifindex, address, prefix_len)| {
-                    self.table.address_removed(ifindex, address, prefix_len)
-                })
-            }
-            _ => None,
-        };
-        News::Events(events.unwrap_or_default())
-    }
+pub(super) fn news(table: &mut Table, message: NetlinkMessage<RouteNetlinkMessage>) -> News {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only these belong to the groups subscribed to"
+    )]
+    let events = match message.payload {
+        NetlinkPayload::Overrun(_) => return News::Lost,
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+            wire::link(&link).map(|link| table.link(link))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+            wire::link(&link).map(|link| table.link_removed(link.ifindex))
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address)) => {
+            wire::address(&address).map(|(ifindex, address, prefix_len)| {
+                table.address_added(ifindex, address, prefix_len)
+            })
+        }
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelAddress(address)) => {
+            wire::address(&address).map(|(ifindex, address, prefix_len)| {
+                table.address_removed(ifindex, address, prefix_len)
+            })
+        }
+        _ => None,
+    };
+    News::Events(events.unwrap_or_default())
 }
 
 fn subscribe(receive_buffer: usize) -> io::Result<Feed> {

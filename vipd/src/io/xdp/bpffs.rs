@@ -99,7 +99,7 @@ pub(super) fn holder(directory: &Path) -> Option<u32> {
 /// flock(2) on the file `MAJOR:MINOR:INODE`:
 /// `1: FLOCK  ADVISORY  WRITE 6782 fe:00:10018926 0 EOF`. One who waits for a
 /// lock has `->` for the second word.
-fn holder_in(line: &str, file: &str) -> Option<u32> {
+pub(super) fn holder_in(line: &str, file: &str) -> Option<u32> {
     let mut words = line.split_ascii_whitespace();
     words.by_ref().nth(1).filter(|&kind| kind == "FLOCK")?;
     let pid = words.nth(2)?;

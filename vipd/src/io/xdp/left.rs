@@ -168,7 +168,7 @@ fn open(directory: &Path, pin: &str, what: &str) -> Result<Pinned, String> {
 }
 
 /// How a program in this mode is attached, if it is the mode that is wanted.
-fn adopted(attach: &Attach<'_>, found: u16) -> Result<Attached, String> {
+pub(super) fn adopted(attach: &Attach<'_>, found: u16) -> Result<Attached, String> {
     let found_name = match found {
         mode::NATIVE => "native",
         mode::GENERIC | mode::NATIVE_REFUSED => "generic",

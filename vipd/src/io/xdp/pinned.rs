@@ -37,7 +37,11 @@ impl Pinned {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let fd = open(path)?;
         let about = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
-        Ok(Self { about })
+        Ok(Self::from_text(about))
+    }
+
+    pub(super) const fn from_text(about: String) -> Self {
+        Self { about }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {

@@ -1,0 +1,45 @@
+//! A datagram to an advertisement and back: what is read of an advertisement is
+//! what it was written from, and what is read of any datagram survives being
+//! sent on.
+
+use std::net::Ipv4Addr;
+
+use vipd::carp::packet::Source;
+use vipd::carp::{Advertisement, Interval, Vhid};
+
+use super::Said;
+use super::bytes::Bytes;
+
+pub(super) fn check(data: &[u8]) -> Said {
+    let parsed = Advertisement::parse(data);
+    if let Ok((from, advert)) = &parsed {
+        assert_eq!(reread(*from, advert), Ok((*from, *advert)));
+    }
+
+    let mut bytes = Bytes::new(data);
+    let (vhid, from) = (bytes.byte(), Ipv4Addr::from(bytes.array::<4>()));
+    if let Some(vhid) = Vhid::new(vhid) {
+        let advert = Advertisement {
+            vhid,
+            interval: Interval::new(bytes.byte(), bytes.byte()),
+            demote: bytes.byte(),
+            counter: u64::from_be_bytes(bytes.array()),
+            digest: bytes.array(),
+            is_vipd: bytes.byte() & 1 == 1,
+        };
+        assert_eq!(reread(from, &advert), Ok((from, advert)));
+    }
+    parsed.is_ok().into()
+}
+
+/// Over the wire, its Ethernet header taken off.
+fn reread(
+    address: Ipv4Addr,
+    advert: &Advertisement,
+) -> Result<(Ipv4Addr, Advertisement), vipd::carp::DecodeError> {
+    let mac = [2, 0, 0, 0, 0, 1];
+    let frame = advert.emit_frame(Source { mac, address }, 7);
+    Advertisement::parse(&frame[ETHERNET..])
+}
+
+const ETHERNET: usize = 14;
