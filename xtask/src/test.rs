@@ -63,6 +63,11 @@ pub(crate) fn run(depth: Depth) -> Result<()> {
         tier(&mut command, Empty::Fails)
     });
     privileged(privilege, &mut report);
+    report.step(
+        "kernels",
+        "the program and the daemon on other kernels, in qemu",
+        || kernels(privilege),
+    );
     report.finish()
 }
 
@@ -109,6 +114,33 @@ fn privileged(privilege: Privilege, report: &mut Report) {
             Ok(tier(&mut command, Empty::Fails))
         });
     }
+}
+
+/// The tier that needs qemu, Debian's kernels and no privileges. Root can install
+/// what is missing, so for root that is a failure.
+fn kernels(privilege: Privilege) -> Result<Outcome> {
+    let missing = if cmd::which("qemu-system-x86_64").is_none() {
+        Some("qemu-system-x86_64 is missing".to_owned())
+    } else {
+        setup::fetch_kernels()
+            .err()
+            .map(|fault| format!("{fault:#}"))
+    };
+    match (missing, privilege) {
+        (None, _) => {}
+        (Some(why), Privilege::Root | Privilege::Sudo) => return Ok(Outcome::Failed(why)),
+        (Some(why), Privilege::SudoAsks | Privilege::None) => {
+            cmd::note(&format!("skipped: {why}"));
+            return Ok(Outcome::Skipped(why));
+        }
+    }
+    cmd::run(&mut cargo("build -p vipd"))?;
+    // The guests run tests of these two, and find them where they are built.
+    let tests = "test -p vipd-tests --features privileged --no-run --test xdp --test netns";
+    cmd::run(&mut cargo(tests))?;
+    let mut command = cargo("test -p vipd-tests --features privileged --test kernels");
+    command.env("VIPD_BIN", cmd::debug_dir()?.join("vipd"));
+    Ok(tier(command.args(["--", "--nocapture"]), Empty::Fails))
 }
 
 /// Whether a tier without a single test is in order.
