@@ -25,9 +25,11 @@ read -r version < /proc/version
 echo "guest: $version"
 # Frame by frame, and attached: as root, and with CAP_BPF and CAP_NET_ADMIN alone.
 run xdp frames:: model:: attach::auto attach::native attach::two_capabilities \
-    attach::without_cap attach::every_map adoption::maps_of_another_abi wire::arping
+    attach::without_cap attach::every_map adoption::maps_of_another_abi \
+    ten_restarts_in_native_mode wire::arping
 # The daemon: as root, and as nobody with CAP_NET_RAW beside these two.
-run netns responder::every_form status::every_field unprivileged::
+# They wait most of the time.
+run netns --test-threads=3 responder::every_form status::every_field unprivileged::
 read -r tainted < /proc/sys/kernel/tainted
 echo "guest: taints $tainted"
 echo "guest: end"
