@@ -45,9 +45,11 @@ fn unpack(apt: &mut Apt, series: &str, directory: &Path) -> Result<()> {
     remove(&unpacked)?;
     fs::create_dir_all(&unpacked)?;
     let mut package = newest(apt, series)?;
-    if apt.download(&package, &unpacked).is_err() {
+    if let Err(fault) = apt.download(&package, &unpacked) {
         // Old lists name versions that the mirrors have dropped.
-        apt.refresh()?;
+        if apt.refresh().is_err() {
+            return Err(fault);
+        }
         package = newest(apt, series)?;
         apt.download(&package, &unpacked)?;
     }
