@@ -41,7 +41,7 @@ pub use keepalived::{Keepalived, KeepalivedOptions};
 pub use prober::{Answer, Mac, Prober, Record};
 pub use sniffer::{Frame, Sniffer};
 pub use ucarp::{Ucarp, UcarpOptions};
-pub use vipd::{Vipd, VipdOptions};
+pub use vipd::{Vipd, VipdOptions, newer_source, vipd_program};
 pub use wait::{now, wait_until};
 
 /// One LAN. Dropping it ends every process in its namespaces, and removes them

@@ -118,7 +118,7 @@ impl Vipd {
 
     /// A vipd command on a host, with the paths of that host.
     pub fn command_on(host: &Host, arguments: &[&str]) -> Command {
-        let mut command = host.command(binary());
+        let mut command = host.command(vipd_program());
         command.args(arguments);
         command
             .arg("--socket")
@@ -142,7 +142,7 @@ impl Vipd {
         if !program.exists() {
             // Not by this process: a child that another thread forks meanwhile
             // would hold the file open for writing, and nobody could execute it.
-            run(Command::new("cp").arg(binary()).arg(&program));
+            run(Command::new("cp").arg(vipd_program()).arg(&program));
         }
         let capabilities = capabilities.iter().map(|name| format!(",+{name}"));
         let capabilities = format!("-all{}", capabilities.collect::<String>());
@@ -232,9 +232,9 @@ impl DerefMut for Vipd {
     }
 }
 
-/// What `VIPD_BIN` says, or what was built with this test: it lies one
-/// directory above `deps`.
-fn binary() -> PathBuf {
+/// The program `vipd`: what `VIPD_BIN` says, or what was built with this test,
+/// which lies one directory above `deps`.
+pub fn vipd_program() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = env::var_os("VIPD_BIN") {
         return path.into();
@@ -255,22 +255,25 @@ fn find_binary() -> PathBuf {
             test.display()
         )
     });
-    if let Some(source) = newer_source(&built) {
+    if let Some(source) = newer_source(&built, &built) {
         panic!("{source} is newer than {}: build it", built.display());
     }
     built
 }
 
-/// A source file that changed since a program was built. `cargo test` builds
-/// the tests anew but not the programs of other packages.
-fn newer_source(program: &Path) -> Option<String> {
+/// A source file of some program that changed since `built` was. `cargo test`
+/// builds the tests anew but not the programs of other packages.
+pub fn newer_source(built: &Path, program: &Path) -> Option<String> {
     let changed = |path: &Path| fs::metadata(path).and_then(|file| file.modified()).ok();
-    // `program: source source ...`, as cargo writes it for make.
+    // `program: source source ...`, as cargo writes it for make, and rustc with
+    // paths within the workspace.
     let sources = fs::read_to_string(program.with_extension("d")).ok()?;
     let (_, sources) = sources.split_once(": ")?;
-    let mut sources = sources.split_ascii_whitespace().map(str::to_owned);
-    let built = changed(program)?;
-    sources.find(|source| changed(Path::new(source)).is_some_and(|changed| changed > built))
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let built = changed(built)?;
+    let is_newer = |source: &&str| changed(&workspace.join(source)).is_some_and(|at| at > built);
+    let newer = sources.split_ascii_whitespace().find(is_newer);
+    newer.map(str::to_owned)
 }
 
 /// How long a start may take.

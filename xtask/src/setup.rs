@@ -5,6 +5,7 @@
 //! keepalived's, does not start without a configuration, and nobody writes one. On systems other than Debian and its children it says what to install.
 
 mod apt;
+mod kernels;
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -82,6 +83,14 @@ pub(crate) fn run(groups: &[Group]) -> Result<()> {
     Ok(())
 }
 
+/// The kernels of the tier `kernels`; an error says which one cannot be had.
+pub(crate) fn fetch_kernels() -> Result<()> {
+    if cmd::which("apt-get").is_none() {
+        bail!("the kernel packages are fetched by apt-get, which is missing");
+    }
+    kernels::fetch(&mut Apt::new()).map(drop)
+}
+
 /// cargo-deny, as `ci` installs it.
 pub(crate) fn cargo_deny() -> Option<PathBuf> {
     let ours = cmd::tools_dir().join("bin/cargo-deny");
@@ -136,7 +145,11 @@ fn debian(groups: &[Group]) -> Result<Did> {
         ebpf_toolchain(&mut apt)?;
         did = Did::Something;
     }
-    installed.map(|()| did)
+    installed?;
+    if groups.contains(&Group::Test) && kernels::fetch(&mut apt)? == Did::Something {
+        did = Did::Something;
+    }
+    Ok(did)
 }
 
 /// A compiler for BPF: an installed one that lacks only LLVM's files for its
@@ -261,7 +274,7 @@ fn names(groups: &[Group]) -> String {
 
 use Group::{Bench, Build, Ci, Demo, Test};
 
-const PACKAGES: [Package; 15] = [
+const PACKAGES: [Package; 16] = [
     package(
         "gcc",
         "cc",
@@ -325,6 +338,18 @@ const PACKAGES: [Package; 15] = [
         &[Test, Demo],
     ),
     package("ethtool", "ethtool", "switches offloads", &[Demo, Test]),
+    package(
+        "qemu-system-x86",
+        "qemu-system-x86_64",
+        "boots other kernels",
+        &[Test],
+    ),
+    package(
+        "kmod",
+        "insmod",
+        "loads modules of other kernels, in qemu",
+        &[Test],
+    ),
     package("git", "git", "lists the files that tidy reads", &[Ci]),
     package("ca-certificates", "cc", "lets cargo download", &[Build, Ci]),
 ];

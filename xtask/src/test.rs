@@ -79,6 +79,11 @@ pub(crate) fn run(depth: Depth) -> Result<()> {
         })
     });
     privileged(privilege, &mut report);
+    report.step(
+        "kernels",
+        "the program and the daemon on other kernels, in qemu",
+        || kernels(privilege),
+    );
     report.finish()
 }
 
@@ -124,6 +129,36 @@ fn privileged(privilege: Privilege, report: &mut Report) {
             }
             Ok(tier(&mut command, Empty::Fails))
         });
+    }
+}
+
+/// The tier that needs qemu and Debian's kernels, but no privileges.
+fn kernels(privilege: Privilege) -> Result<Outcome> {
+    if cmd::which("qemu-system-x86_64").is_none() {
+        return Ok(unavailable(privilege, "qemu-system-x86_64 is missing"));
+    }
+    if let Err(fault) = setup::fetch_kernels() {
+        return Ok(unavailable(privilege, &format!("{fault:#}")));
+    }
+    cmd::run(&mut cargo("build -p vipd"))?;
+    // The guests run tests of these two, and find them where they are built.
+    let tests = "test -p vipd-tests --features privileged --no-run --test xdp --test netns";
+    cmd::run(&mut cargo(tests))?;
+    let mut command = cargo("test -p vipd-tests --features privileged --test kernels");
+    command.env("VIPD_BIN", cmd::debug_dir()?.join("vipd"));
+    // It prints the versions.
+    Ok(tier(command.args(["--", "--nocapture"]), Empty::Fails))
+}
+
+/// A tier that lacks something: those who could have installed it are told of a
+/// failure, so that it is not overlooked.
+fn unavailable(privilege: Privilege, why: &str) -> Outcome {
+    match privilege {
+        Privilege::Root | Privilege::Sudo => Outcome::Failed(why.into()),
+        Privilege::SudoAsks | Privilege::None => {
+            cmd::note(&format!("skipped: {why}"));
+            Outcome::Skipped(why.into())
+        }
     }
 }
 
@@ -246,6 +281,13 @@ mod tests {
             tier(&mut nothing, Empty::Fails),
             Outcome::Failed("no test ran".into())
         );
+    }
+
+    #[test]
+    fn what_is_missing_fails_for_root_and_is_skipped_for_others() {
+        let outcome = |privilege| unavailable(privilege, "no qemu");
+        assert_eq!(outcome(Privilege::Root), Outcome::Failed("no qemu".into()));
+        assert_eq!(outcome(Privilege::None), Outcome::Skipped("no qemu".into()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Debian's packages: what is there, what is offered, and installing it.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -35,7 +35,7 @@ impl Apt {
 
     /// The same from lists that are as new as can be had.
     pub(super) fn offers_freshly(&mut self, package: &str) -> Result<Option<String>> {
-        if self.lists == Lists::AsFound && Privilege::find() != Privilege::None {
+        if Privilege::find() != Privilege::None {
             self.refresh()?;
         }
         candidate(package)
@@ -74,7 +74,28 @@ impl Apt {
         Ok(())
     }
 
-    fn refresh(&mut self) -> Result<()> {
+    /// The packages whose names fit a regular expression.
+    pub(super) fn search(&mut self, pattern: &str) -> Result<Vec<String>> {
+        let mut names = search(pattern)?;
+        if names.is_empty() && Privilege::find() != Privilege::None {
+            self.refresh()?;
+            names = search(pattern)?;
+        }
+        Ok(names)
+    }
+
+    /// Puts a package's archive into a directory. It needs no privileges.
+    pub(super) fn download(&self, package: &str, directory: &Path) -> Result<()> {
+        let mut command = Command::new("apt-get");
+        command.args(["download", package]).current_dir(directory);
+        cmd::run_quietly(&mut command)
+    }
+
+    /// Fetches the package lists, unless they are as new as can be had.
+    pub(super) fn refresh(&mut self) -> Result<()> {
+        if self.lists == Lists::Fresh {
+            return Ok(());
+        }
         cmd::note("refreshing the package lists");
         self.lists = Lists::Fresh;
         apt_get(&["update"])
@@ -105,6 +126,14 @@ fn not_installed<'a>(packages: &[&'a str], known: &str) -> Vec<&'a str> {
         .copied()
         .filter(|package| !installed(package))
         .collect()
+}
+
+fn search(pattern: &str) -> Result<Vec<String>> {
+    let mut search = Command::new("apt-cache");
+    let found = cmd::output(search.args(["search", "--names-only", pattern]))?;
+    // `NAME - DESCRIPTION`
+    let names = found.lines().filter_map(|line| line.split(' ').next());
+    Ok(names.map(str::to_owned).collect())
 }
 
 fn candidate(package: &str) -> Result<Option<String>> {
