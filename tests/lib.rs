@@ -1,5 +1,7 @@
 //! What the tiers share.
 
+pub mod forger;
+
 /// Hosts on a LAN, all of it in network namespaces of this machine.
 #[cfg(feature = "privileged")]
 pub mod lab;

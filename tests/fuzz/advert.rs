@@ -4,13 +4,23 @@
 
 use std::net::Ipv4Addr;
 
-use vipd::carp::packet::Source;
+use vipd::carp::packet::{Body, Packet, Source};
+use vipd::carp::trailer::Trailer;
 use vipd::carp::{Advertisement, Interval, Vhid};
 
 use super::Said;
 use super::bytes::Bytes;
 
 pub(super) fn check(data: &[u8]) -> Said {
+    if let Ok(packet) = Packet::parse(data) {
+        let trailer = match packet.body {
+            Body::Advert { trailer, .. } => trailer,
+            Body::Introduction(trailer) => Some(trailer),
+        };
+        if let Some(trailer) = trailer {
+            assert_eq!(Trailer::parse(&trailer.emit()), Some(trailer));
+        }
+    }
     let parsed = Advertisement::parse(data);
     if let Ok((from, advert)) = &parsed {
         assert_eq!(reread(*from, advert), Ok((*from, *advert)));

@@ -5,12 +5,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use vipd::carp::packet::Source;
+use vipd::carp::packet::{Body, Packet, Source};
 use vipd::carp::timers::Timing;
-use vipd::carp::{Advertisement, Authenticator, Interval, Key, Role, Vhid};
+use vipd::carp::{Advertisement, Authenticator, Interval, Key, Policy, Role, Session, Vhid};
 use vipd::engine::{
-    Config, Effect, Engine, GroupConfig, GroupId, Input, InterfaceId, Link, Output, Placement,
-    Purpose,
+    Auth, Config, Effect, Engine, GroupConfig, GroupId, Input, InterfaceId, Link, Output,
+    Placement, Purpose,
 };
 use vipd::mac::MacAddr;
 use vipd::time::Instant;
@@ -87,7 +87,14 @@ impl Host {
             interface: INTERFACE,
             vhid: vhid(index),
             vips: vec![vip(index)],
-            key: key(),
+            auth: Auth::new(
+                key(),
+                match flags >> 4 & 3 {
+                    0 => Policy::Off,
+                    1 | 2 => Policy::Send,
+                    _ => Policy::Require,
+                },
+            ),
             timing,
             preempt: flags & 1 != 0,
             source: None,
@@ -201,7 +208,11 @@ impl Host {
             member.is_clean = until > member.allowed_until;
             // Against a spoilt map that cannot be written either nothing helps.
             let fails = std::mem::take(&mut self.fails);
-            self.handle(Input::Adopt { group, until });
+            self.handle(Input::Adopt {
+                group,
+                until,
+                session: Session(7),
+            });
             self.fails = fails;
         }
     }
@@ -211,7 +222,11 @@ impl Host {
         let (group, interface) = (GroupId(u32::MAX), InterfaceId(u16::MAX));
         let (until, at, address) = (self.now, self.now, vip(0));
         let bytes: &[u8] = &[];
-        self.handle(Input::Adopt { group, until });
+        self.handle(Input::Adopt {
+            group,
+            until,
+            session: Session(7),
+        });
         self.handle(Input::Sent { group, at });
         self.handle(Input::Placed { group });
         self.handle(Input::AddressLost { interface, address });
@@ -353,7 +368,7 @@ impl Host {
                     self.engine.handle(self.placed(group), self.now);
                 }
             }
-            Output::RemoveAddresses { .. } | Output::Log(_) => {}
+            Output::RemoveAddresses { .. } | Output::Remember { .. } | Output::Log(_) => {}
         }
     }
 
@@ -368,9 +383,14 @@ impl Host {
                 assert!(!answers, "the role is given away, and the kernel answers");
             }
             Purpose::Advert => member.allowed_until = self.now + member.timing.lease(),
+            Purpose::Introduce => {}
         }
-        if purpose != Purpose::Announce {
-            let datagram = &frame[ETHERNET..];
+        let datagram = &frame[ETHERNET..];
+        if purpose == Purpose::Introduce {
+            let packet = Packet::parse(datagram).expect("peers can read it");
+            assert!(matches!(packet.body, Body::Introduction(_)));
+            self.echo = datagram.to_vec();
+        } else if purpose != Purpose::Announce {
             let (_, advert) = Advertisement::parse(datagram).expect("peers can read it");
             assert_eq!(advert.vhid, vhid(group.0 as u8));
             assert!(member.auth.verify(advert.counter, &advert.digest));

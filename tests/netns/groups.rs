@@ -7,10 +7,10 @@ use std::{env, process};
 
 use serde_json::{Value, json};
 use vipd::carp::timers::Timing;
-use vipd::carp::{Interval, Key, Vhid};
+use vipd::carp::{Interval, Key, Policy, Vhid};
 use vipd::config::{Config, Paths, Process};
 use vipd::daemon::{self, Daemon, preflight};
-use vipd::engine::{self, GroupConfig, InterfaceId, Placement};
+use vipd::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use vipd::io::xdp::Mode;
 use vipd_tests::lab::{Host, Lab, Prober, Vipd, wait_until};
 
@@ -113,7 +113,10 @@ fn config(order: &Value) -> Config {
                         .expect("a VIP")
                 })
                 .collect(),
-            key: Key::from_passphrase(b"secret").expect("a good password"),
+            auth: Auth::new(
+                Key::from_passphrase(b"secret").expect("a good password"),
+                Policy::Send,
+            ),
             timing: Timing {
                 interval: Interval::new(1, number(&group["advskew"])),
                 dead_ratio: 3,
@@ -131,6 +134,7 @@ fn config(order: &Value) -> Config {
         },
         xdp_modes: vec![Mode::Auto, Mode::Auto],
         process: Process::default(),
+        exposed: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use vipd::carp::packet::{Body, Packet};
 use vipd::carp::timers::Timing;
 use vipd::carp::{Advertisement, Interval, Reason, Role};
 use vipd::engine::{Engine, GroupCounters, GroupId};
@@ -125,6 +126,14 @@ impl World {
         } else if let Ok((_, advert)) = Advertisement::parse(&frame[14..]) {
             self.check_advert(host, lan, engine, group, &advert, &frame);
         }
+        if frame[12..14] != arp::ETHERTYPE {
+            self.capture(lan, &frame);
+        }
+        if let Ok(packet) = Packet::parse(&frame[14..])
+            && let Body::Introduction(trailer) = packet.body
+        {
+            self.note_host(host, || format!("group {g}: {:?}", trailer.kind));
+        }
         match Advertisement::parse(&frame[14..]) {
             Ok((_, advert)) if advert.interval.advskew != 255 => {
                 self.broadcast_advert(lan, host, &frame, g);
@@ -208,7 +217,7 @@ impl World {
             let reason = engine.group(group).and_then(|view| view.since);
             match reason {
                 Some((_, Reason::Resumed)) => self.check_resumed(host, g),
-                _ => self.check_takeover(host, g, interval),
+                _ => self.check_takeover(host, engine, g, interval),
             }
         }
         let now = self.now;
@@ -226,7 +235,7 @@ impl World {
     }
 
     /// The first advert of a term.
-    fn check_takeover(&mut self, host: usize, g: usize, interval: Interval) {
+    fn check_takeover(&mut self, host: usize, engine: &Engine, g: usize, interval: Interval) {
         let (now, reaction) = (self.now, self.reaction());
         let lan = self.setup.groups[g].lan;
         let preempts = self.setup.hosts[host].preempt;
@@ -266,6 +275,7 @@ impl World {
                 let ends_gap =
                     self.timing(other, g).has_gaps() && self.is_on_its_way(other, host, g);
                 let may = ends_gap
+                    || self.cannot_know(engine, host, other, g)
                     || preempts && interval.outranks(peer)
                     || own_timing.will_time_out(peer)
                     || follows_another;

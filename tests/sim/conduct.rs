@@ -56,6 +56,9 @@ impl World {
             self.disturb(Some(host), FAULT_HOLD);
         }
         let (Event::BadDigest { group, .. }
+        | Event::UnsignedRefused { group, .. }
+        | Event::BadSignature { group, .. }
+        | Event::Replayed { group, .. }
         | Event::Looped { group }
         | Event::SameSource { group, .. }
         | Event::EqualTimers { group, .. }
@@ -106,6 +109,11 @@ fn grew(old: &GroupCounters, new: &GroupCounters) -> bool {
         && new.adverts_received >= old.adverts_received
         && new.bad_digest >= old.bad_digest
         && new.looped >= old.looped
+        && new.unsigned_refused >= old.unsigned_refused
+        && new.bad_signature >= old.bad_signature
+        && new.replayed >= old.replayed
+        && new.strangers >= old.strangers
+        && new.introductions >= old.introductions
         && new.send_errors >= old.send_errors
         && new.map_errors >= old.map_errors
         && new.address_errors >= old.address_errors
@@ -126,6 +134,9 @@ fn describe(event: &Event) -> String {
             transition.reason.as_str()
         ),
         Event::BadDigest { .. }
+        | Event::UnsignedRefused { .. }
+        | Event::BadSignature { .. }
+        | Event::Replayed { .. }
         | Event::Looped { .. }
         | Event::SameSource { .. }
         | Event::EqualTimers { .. }

@@ -50,6 +50,7 @@ impl World {
             Purpose::BowOut => "purpose bow-out",
             Purpose::Farewell => "purpose farewell",
             Purpose::Announce => "purpose announce",
+            Purpose::Introduce => "purpose introduce",
         });
     }
 
@@ -60,6 +61,9 @@ impl World {
                 "event changed"
             }
             Event::BadDigest { .. } => "event bad digest",
+            Event::UnsignedRefused { .. } => "event unsigned refused",
+            Event::BadSignature { .. } => "event bad signature",
+            Event::Replayed { .. } => "event replayed",
             Event::Looped { .. } => "event looped",
             Event::SameSource { .. } => "event same source",
             Event::EqualTimers { .. } => "event equal timers",
@@ -92,11 +96,12 @@ const INPUTS: [&str; 11] = [
     "input step down",
     "input shutdown",
 ];
-const PURPOSES: [&str; 4] = [
+const PURPOSES: [&str; 5] = [
     "purpose advert",
     "purpose bow-out",
     "purpose farewell",
     "purpose announce",
+    "purpose introduce",
 ];
 const EFFECTS: [&str; 4] = [
     "effect send",
@@ -104,9 +109,12 @@ const EFFECTS: [&str; 4] = [
     "effect address",
     "effect announce",
 ];
-const EVENTS: [&str; 9] = [
+const EVENTS: [&str; 12] = [
     "event changed",
     "event bad digest",
+    "event unsigned refused",
+    "event bad signature",
+    "event replayed",
     "event looped",
     "event same source",
     "event equal timers",

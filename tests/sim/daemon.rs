@@ -17,7 +17,7 @@ impl World {
             return;
         };
         if self.setup.sabotage == Some(Sabotage::CountersReset) && self.rng.per_mille(2) {
-            engine = Engine::new(self.setup.engine_config(host), self.rng.draw());
+            engine = Engine::new(self.engine_config(host), self.rng.draw());
         }
         self.cover_input(&input);
         let clock = self.clock(host);
@@ -236,6 +236,10 @@ impl World {
                 self.place(host, g);
             }
             Output::RemoveAddresses { group, .. } => self.unplace(host, group.0 as usize),
+            Output::Remember { group, signer } => {
+                let remembered = &mut self.hosts[host].signers;
+                remembered.entry(group.0 as usize).or_default().push(signer);
+            }
             Output::Log(event) => self.check_log(host, &event),
         }
     }

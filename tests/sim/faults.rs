@@ -120,6 +120,10 @@ pub enum Fault {
     RivalArp {
         group: usize,
     },
+    /// A stranger plays back what members have signed, as it was or altered.
+    Replay {
+        lan: usize,
+    },
     /// A stranger advertises with this host's source address.
     SameSource {
         host: usize,
@@ -150,7 +154,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 31] = [
+    pub const NAMES: [&'static str; 32] = [
         "fault stall",
         "fault stall midway",
         "fault kill",
@@ -177,6 +181,7 @@ impl Fault {
         "fault unknown_vhid",
         "fault loop",
         "fault rival_arp",
+        "fault replay",
         "fault same_source",
         "fault cut_one_way",
         "fault cut_both_ways",
@@ -211,6 +216,7 @@ impl Fault {
             Self::Garbage { .. } => "fault garbage",
             Self::UnknownVhid { .. } => "fault unknown_vhid",
             Self::Loop { .. } => "fault loop",
+            Self::Replay { .. } => "fault replay",
             Self::RivalArp { .. } => "fault rival_arp",
             Self::SameSource { .. } => "fault same_source",
             Self::CutOneWay { .. } => "fault cut_one_way",
@@ -272,6 +278,7 @@ impl Fault {
             | Self::Garbage { .. }
             | Self::UnknownVhid { .. }
             | Self::RivalArp { .. }
+            | Self::Replay { .. }
             | Self::SameSource { .. } => None,
         }
     }
@@ -305,6 +312,7 @@ impl Fault {
             | Self::UnknownVhid { .. }
             | Self::Loop { .. }
             | Self::RivalArp { .. }
+            | Self::Replay { .. }
             | Self::CutOneWay { .. }
             | Self::CutBothWays { .. }
             | Self::Loss { .. }

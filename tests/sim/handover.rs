@@ -27,12 +27,12 @@ fn owners(world: &mut World, duration: Nanos) -> Vec<usize> {
     let end = world.now + duration;
     while world.now < end {
         world.run_for(50 * MICROSECOND);
+        assert!(world.violation.is_none(), "{:?}", world.violation);
         let answering = world.answering(0);
         assert!(answering.len() <= 1, "{answering:?}");
         owners.extend(answering);
         owners.dedup();
     }
-    assert!(world.violation.is_none(), "{:?}", world.violation);
     owners
 }
 

@@ -2,11 +2,11 @@
 //! in virtual time. Outputs are performed in order, and the fate of an advert is
 //! told before the next output is taken.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use vipd::carp::Role;
+use vipd::carp::{Role, Session};
 use vipd::engine::{Effect, Engine, GroupId, Input, InterfaceId, Link};
 use vipd::mac::MacAddr;
 use vipd::time::{Duration, Instant};
@@ -60,6 +60,7 @@ pub enum Waiting {
     Adopt {
         group: usize,
         until: Instant,
+        session: Session,
     },
     Shutdown,
 }
@@ -83,7 +84,13 @@ pub struct Host {
     pub(super) untold: Option<Untold>,
     /// It ends once it is drained.
     pub is_ending: bool,
+    /// At some time it could not send.
+    pub was_mute: bool,
     pub(super) waiting: VecDeque<Waiting>,
+    /// What its daemons wrote down of who signs, by group.
+    pub(super) signers: BTreeMap<usize, Vec<Ipv4Addr>>,
+    /// What its daemons wrote down of their sessions, by group.
+    pub(super) sessions: BTreeMap<usize, Session>,
     pub kernel: Kernel,
     /// This host's clock is ahead of the world's by so much.
     pub boot_offset: Nanos,
@@ -133,7 +140,7 @@ impl World {
             }
             return;
         }
-        let engine = Engine::new(self.setup.engine_config(host), self.rng.draw());
+        let engine = Engine::new(self.engine_config(host), self.rng.draw());
         self.hosts[host].engine = Some(engine);
         self.hosts[host].incarnation += 1;
         self.hosts[host].listens_since = self.now;
@@ -143,6 +150,15 @@ impl World {
         for lan in 0..self.setup.lans {
             self.link_noticed(host, lan);
         }
+    }
+
+    /// As it was set up, and with what the daemons before wrote down.
+    pub(super) fn engine_config(&self, host: usize) -> vipd::engine::Config {
+        let mut config = self.setup.engine_config(host);
+        for (g, signers) in &self.hosts[host].signers {
+            config.groups[*g].auth.signers.clone_from(signers);
+        }
+        config
     }
 
     /// Tells the daemon of the leases that are in the map with its own MAC.
@@ -166,7 +182,17 @@ impl World {
                 }
                 _ => until,
             };
-            self.deliver(host, Waiting::Adopt { group, until });
+            // Written down with the lease; whoever adopts what is not its own has none.
+            let session = self.hosts[host].sessions.get(&group).copied();
+            let session = session.unwrap_or(Session(1));
+            self.deliver(
+                host,
+                Waiting::Adopt {
+                    group,
+                    until,
+                    session,
+                },
+            );
         }
     }
 
@@ -182,7 +208,12 @@ impl World {
     }
 
     pub(super) fn kill(&mut self, host: usize) {
-        self.hosts[host].engine = None;
+        if let Some(engine) = self.hosts[host].engine.take() {
+            let sessions = engine
+                .groups()
+                .map(|view| (view.id.0 as usize, view.session));
+            self.hosts[host].sessions = sessions.collect();
+        }
         self.hosts[host].is_ending = false;
         self.hosts[host].is_stalled = false;
         self.hosts[host].stops_after = None;
@@ -308,9 +339,18 @@ impl World {
                     None,
                 );
             }
-            Waiting::Adopt { group, until } => {
+            Waiting::Adopt {
+                group,
+                until,
+                session,
+            } => {
                 let group = group_id(group);
-                self.feed(host, Input::Adopt { group, until }, None);
+                let adopt = Input::Adopt {
+                    group,
+                    until,
+                    session,
+                };
+                self.feed(host, adopt, None);
             }
             Waiting::Shutdown => {
                 self.hosts[host].is_ending = true;

@@ -53,7 +53,10 @@ impl World {
             }
             Fault::LinkDown { host, lan, .. } => self.set_link(host, lan, false),
             Fault::MapFails { host, .. } => self.hosts[host].map_fails = true,
-            Fault::SendsFail { host, .. } => self.hosts[host].sends_fail = true,
+            Fault::SendsFail { host, .. } => {
+                self.hosts[host].sends_fail = true;
+                self.hosts[host].was_mute = true;
+            }
             Fault::PlacingFails { host, .. } => self.hosts[host].placing = Placing::Fails,
             Fault::PlacingIsSlow { host, .. } => self.hosts[host].placing = Placing::Slow,
             Fault::AddressLost { group } => self.lose_addresses(group),
@@ -79,6 +82,7 @@ impl World {
             }
             Fault::Loop { lan, .. } => self.lans[lan].loops = true,
             Fault::RivalArp { group } => self.rival_arp(group),
+            Fault::Replay { lan } => self.replay(lan),
             Fault::SameSource { host, group } => self.same_source(host, group),
             Fault::CutOneWay { lan, from, to, .. } => self.lans[lan].cut(from, to),
             Fault::CutBothWays { lan, from, to, .. } => {
@@ -147,6 +151,7 @@ impl World {
             | Fault::Garbage { .. }
             | Fault::UnknownVhid { .. }
             | Fault::RivalArp { .. }
+            | Fault::Replay { .. }
             | Fault::SameSource { .. } => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use vipd::carp::Interval;
+use vipd::carp::{Interval, Policy};
 use vipd::engine::Placement;
 
 use super::checker::time;
@@ -116,7 +116,7 @@ fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng)
         .map(|_| intervals(hosts, ranks, advbase, rng))
         .collect();
     let ucarp = (flavour == Flavour::Legacy).then(|| rng.index(hosts));
-    let hosts = (0..hosts)
+    let hosts: Vec<_> = (0..hosts)
         .map(|h| HostSetup {
             program: if ucarp == Some(h) {
                 Program::Ucarp
@@ -142,6 +142,10 @@ fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng)
         Ranks::Fast => 500 * MICROSECOND,
         Ranks::Distinct | Ranks::Equal | Ranks::OneSlow => 3 * MILLISECOND,
     };
+    let auth = match hosts.iter().any(|host| host.program == Program::Ucarp) {
+        true => rng.pick(&[Policy::Off, Policy::Send, Policy::Send]),
+        false => rng.pick(&[Policy::Off, Policy::Send, Policy::Require]),
+    };
     let mut setup = Setup {
         seed,
         lans,
@@ -155,6 +159,7 @@ fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng)
         hosts,
         locktime: rng.pick(&[0, SECOND]),
         is_clean: flavour == Flavour::Clean,
+        auth,
         ask_every: SECOND,
         sabotage,
     };
@@ -258,6 +263,8 @@ fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fau
         Fault::OtherAddresses { group },
         Fault::Garbage { lan },
         Fault::UnknownVhid { lan },
+        Fault::Replay { lan },
+        Fault::Replay { lan },
         Fault::Loop { lan, lasts },
         Fault::RivalArp { group },
         Fault::StrayBowOut { group },

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use vipd::carp::timers::Timing;
-use vipd::carp::{Interval, Key, Vhid};
-use vipd::engine::{Config, GroupConfig, InterfaceId, Placement};
+use vipd::carp::{Interval, Key, Policy, Vhid};
+use vipd::engine::{Auth, Config, GroupConfig, InterfaceId, Placement};
 use vipd::mac::MacAddr;
 
 use super::sabotage::Sabotage;
@@ -74,6 +74,8 @@ pub struct Setup {
     /// Nothing but the hosts themselves stands between a host and its
     /// successor: no loss, no cut, no legacy peer. The strictest checks need it.
     pub is_clean: bool,
+    /// How adverts are signed and believed.
+    pub auth: Policy,
     /// How often the client asks for each address.
     pub ask_every: Nanos,
     pub sabotage: Option<Sabotage>,
@@ -97,6 +99,7 @@ impl Setup {
             hosts: intervals.iter().map(host).collect(),
             locktime: 0,
             is_clean: true,
+            auth: Policy::Send,
             ask_every: 10 * MILLISECOND,
             sabotage: None,
         }
@@ -118,7 +121,7 @@ impl Setup {
                 interface: InterfaceId(group.lan as u16),
                 vhid: group.vhid,
                 vips: group.vips.clone(),
-                key: key(PASSWORD),
+                auth: Auth::new(key(PASSWORD), self.auth),
                 timing: Timing {
                     interval,
                     dead_ratio: group.dead_ratio,

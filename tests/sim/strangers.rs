@@ -1,14 +1,18 @@
 //! What those do to a LAN who are no members of any group, and those who take
 //! addresses away.
 
+use crate::forger::{Forgery, forge};
 use vipd::carp::packet::Source;
-use vipd::carp::{Advertisement, Authenticator, Interval, Vhid};
+use vipd::carp::{Advertisement, Authenticator, Interval, Policy, Vhid};
 use vipd_common::arp::ArpFrame;
 
 use super::host::Waiting;
 use super::lan::{Origin, STRANGER};
-use super::setup::{PASSWORD, STRANGER_MAC, key, stranger_address};
+use super::setup::{HostSetup, PASSWORD, Program, STRANGER_MAC, key, stranger_address};
 use super::world::World;
+
+/// Frames that a stranger remembers.
+const CAPTURED: usize = 300;
 
 impl World {
     pub(super) fn lose_addresses(&mut self, group: usize) {
@@ -79,6 +83,49 @@ impl World {
                 *protocol = 112;
             }
             self.broadcast(lan, STRANGER, &bytes, Origin::Worthless);
+        }
+    }
+
+    pub(super) fn capture(&mut self, lan: usize, frame: &[u8]) {
+        self.captured.push_back((lan, frame.to_vec()));
+        if self.captured.len() > CAPTURED {
+            self.captured.pop_front();
+        }
+    }
+
+    /// Plays back what was captured, in the order in which it was sent or in
+    /// another, as it was or altered. What legacy hosts send, or believe, anybody
+    /// can forge, so there it would prove nothing.
+    pub(super) fn replay(&mut self, lan: usize) {
+        let is_legacy = |host: &HostSetup| host.program == Program::Ucarp;
+        if self.setup.auth == Policy::Off || self.setup.hosts.iter().any(is_legacy) {
+            return;
+        }
+        // A host that has missed it may take it for what it is.
+        let origin = match self.setup.is_clean {
+            true => Origin::Worthless,
+            false => Origin::Node(STRANGER),
+        };
+        for _ in 0..30 {
+            if self.captured.is_empty() {
+                return;
+            }
+            let index = self.rng.index(self.captured.len());
+            let (of_lan, mut frame) = self.captured[index].clone();
+            if of_lan != lan {
+                continue;
+            }
+            let forgery = match self.rng.index(5) {
+                0 | 1 => Forgery::None,
+                2 => Forgery::Interval(self.rng.pick(&[Interval::new(0, 1), Interval::BOW_OUT])),
+                3 => Forgery::Source(stranger_address(lan)),
+                // Where unsigned adverts are believed at all, those of a host are
+                // that nobody has heard sign yet.
+                _ if self.setup.auth == Policy::Require => Forgery::Unsigned,
+                _ => Forgery::Number,
+            };
+            forge(&mut frame, forgery);
+            self.broadcast(lan, STRANGER, &frame, origin);
         }
     }
 

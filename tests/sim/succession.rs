@@ -7,6 +7,8 @@
 //!   reached the younger one for as long as a lease lasts, or since the older one
 //!   claimed the role, and one that should have was lost on the wire or at a link
 //!   that was down. No lease can protect from a master that is alive and not heard.
+//!   The same goes for adverts that the younger one does not believe, as it cannot
+//!   make itself heard and ask.
 //! - **A third master.** The younger one started after it could hear the older one,
 //!   and took over from another that was master as well: a network that was torn
 //!   had two masters already, or a legacy host was one of them.
@@ -18,7 +20,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vipd::carp::Reason;
+use vipd::carp::{Policy, Reason, Session};
+use vipd::engine::{Engine, GroupId};
 
 use super::checker::{Checker, time};
 use super::lan::Frame;
@@ -61,9 +64,38 @@ impl World {
     /// listens before it acts.
     pub(super) fn delivered(&mut self, to: usize, frame: &Frame) {
         if let (super::lan::Origin::Node(from), Some(sent)) = (frame.origin, frame.advert) {
+            let is_of_use = self.can_believe(from, to, sent.group);
             let reach = self.reach_mut(from, to, sent.group);
-            reach.arrived = reach.arrived.max(Some(sent.at));
+            if is_of_use {
+                reach.arrived = reach.arrived.max(Some(sent.at));
+            } else {
+                reach.lost = reach.lost.max(Some(sent.at));
+            }
         }
+    }
+
+    /// Who signs is believed when it has introduced itself. Where a host cannot make
+    /// itself heard it cannot ask, so an advert is of no more use to it than a lost
+    /// one. Elsewhere that is no excuse.
+    fn can_believe(&self, from: usize, to: usize, g: usize) -> bool {
+        let can_ask = self.setup.is_clean && !self.hosts[to].was_mute;
+        let is_stranger = self.view(from, g).is_some_and(|sender| {
+            let of_sender = |(_, session): &(_, Session)| *session == sender.session;
+            let receiver = self.view(to, g);
+            receiver.is_some_and(|receiver| !receiver.signing_peers.iter().any(of_sender))
+        });
+        can_ask || self.setup.auth == Policy::Off || !is_stranger
+    }
+
+    /// Whether a host that could not ask does not believe another.
+    pub(super) fn cannot_know(&self, engine: &Engine, host: usize, other: usize, g: usize) -> bool {
+        let sender = self.view(other, g).map(|view| view.session);
+        let receiver = engine.group(GroupId(g as u32));
+        let knows = receiver.is_some_and(|receiver| {
+            let mut sessions = receiver.signing_peers.iter().map(|(_, session)| *session);
+            sessions.any(|session| Some(session) == sender)
+        });
+        self.setup.auth != Policy::Off && self.hosts[host].was_mute && !knows
     }
 
     fn reach_mut(&mut self, from: usize, to: usize, group: usize) -> &mut Reach {

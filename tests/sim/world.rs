@@ -1,7 +1,7 @@
 //! The world: hosts, LANs and clients under one clock that jumps from event to
 //! event.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use vipd::carp::{Authenticator, Role};
 use vipd::engine::{GroupId, GroupView};
@@ -83,6 +83,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     pub client: Client,
     pub checks: Checks,
+    /// What members have sent by CARP, for those who listen: the LAN, the frame.
+    pub captured: VecDeque<(usize, Vec<u8>)>,
     /// Faults that last.
     pub active: Vec<Fault>,
     /// Names of all that occurred.
@@ -107,6 +109,7 @@ impl World {
             hosts: Vec::new(),
             client: Client::new(setup.locktime),
             checks: Checks::new(setup.hosts.len(), setup.groups.len()),
+            captured: VecDeque::new(),
             active: Vec::new(),
             coverage: BTreeSet::new(),
             trace: trace.then(Vec::new),

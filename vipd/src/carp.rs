@@ -15,12 +15,18 @@ use std::time::Duration;
 
 pub mod auth;
 pub mod election;
+pub mod keyring;
 pub mod packet;
 pub mod timers;
+pub mod trailer;
+pub mod trust;
 
 pub use auth::{Authenticator, Key, KeyError};
 pub use election::{Election, Outcome, Peer, Reason, Role, Transition};
-pub use packet::{Advertisement, DecodeError};
+pub use keyring::{Credentials, Keyring, KeyringError, SignatureError};
+pub use packet::{Advertisement, DecodeError, Packet};
+pub use trailer::{KeyId, Session};
+pub use trust::Policy;
 
 /// IP protocol number. It is VRRP's, which CARP shares without having been
 /// assigned it (`IPPROTO_CARP`, `ip_carp.h`).

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
+use crate::carp::Policy;
 use crate::config::{Config, GroupFlags, Paths, Process};
 use crate::daemon::{self, Daemon, preflight};
 use crate::engine::Placement;
@@ -117,6 +118,16 @@ struct RunArgs {
     /// File whose first line is the password, 1 to 19 bytes, the same on all hosts
     #[arg(short = 'o', long, value_name = "FILE")]
     passfile: PathBuf,
+    /// Another password that is believed, under a number from 1 to 255 that all hosts
+    /// give it; that of -o is number 0. May be given several times
+    #[arg(long, value_name = "ID=FILE", value_parser = parse_key)]
+    key: Vec<(u8, PathBuf)>,
+    /// Number of the password with which this host signs
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    sign_with: u8,
+    /// How adverts are signed and believed, beyond what legacy CARP does
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = AuthArg::Send)]
+    auth: AuthArg,
     /// This host's own address, the source of its adverts [default: the interface's first]
     #[arg(short, long, value_name = "IP")]
     srcip: Option<Ipv4Addr>,
@@ -147,6 +158,27 @@ struct RunArgs {
     /// Run the election with real-time priority and locked memory
     #[arg(long)]
     realtime: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum AuthArg {
+    /// Not at all: whoever has captured an advert can unseat a master
+    Off,
+    /// Sign; believe unsigned adverts of hosts that have never signed: UCARP, BSD
+    Send,
+    /// Sign; believe nothing that is not signed
+    Require,
+}
+
+/// `ID=FILE`
+fn parse_key(text: &str) -> Result<(u8, PathBuf), String> {
+    let (id, path) = text
+        .split_once('=')
+        .ok_or("it is ID=FILE, as in 1=/etc/vipd/next-password")?;
+    match id.parse() {
+        Ok(id) if id > 0 && !path.is_empty() => Ok((id, path.into())),
+        _ => Err("ID is a number from 1 to 255, FILE a path".to_owned()),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -193,6 +225,7 @@ fn run_daemon(args: &RunArgs, common: &Common) -> Exit {
         Err(error) => return complain(&error, Exit::Failed),
     };
     warn_of_gaps(&config);
+    warn_of_exposed(&config);
 
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -239,6 +272,16 @@ fn warn_of_gaps(config: &Config) {
                 "with this advbase, advskew and deadratio a peer may take over before the next advert, so this host stops answering in between: use a larger deadratio"
             );
         }
+    }
+}
+
+/// Says which passwords are no secret on this host.
+fn warn_of_exposed(config: &Config) {
+    for path in &config.exposed {
+        tracing::warn!(
+            "others than its owner may read the password file {}: use 'chmod 600'",
+            path.display()
+        );
     }
 }
 
@@ -318,6 +361,13 @@ impl RunArgs {
             vhid: self.vhid,
             vips: self.addr.clone(),
             passfile: self.passfile.clone(),
+            keys: self.key.clone(),
+            signs_with: self.sign_with,
+            auth: match self.auth {
+                AuthArg::Off => Policy::Off,
+                AuthArg::Send => Policy::Send,
+                AuthArg::Require => Policy::Require,
+            },
             source: self.srcip,
             advbase: self.advbase,
             advskew: self.advskew,

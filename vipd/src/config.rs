@@ -1,12 +1,17 @@
 //! What an operator asks for, checked: the only place that may say "invalid".
 //! Everything past it believes.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
 
 use crate::carp::timers::Timing;
-use crate::carp::{Key, KeyError, Vhid};
-use crate::engine::{self, GroupConfig, InterfaceId, Placement};
+use crate::carp::{Key, KeyError, KeyId, Keyring, KeyringError, Policy, Vhid};
+use crate::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use crate::io::xdp;
 
 /// A whole configuration.
@@ -15,6 +20,8 @@ pub struct Config {
     /// How to attach the responder, for each of the engine's interfaces.
     pub xdp_modes: Vec<xdp::Mode>,
     pub process: Process,
+    /// Password files that others than their owner can read.
+    pub exposed: Vec<PathBuf>,
 }
 
 /// How the daemon runs and ends.
@@ -42,6 +49,10 @@ pub struct GroupFlags {
     pub vhid: u8,
     pub vips: Vec<Ipv4Addr>,
     pub passfile: PathBuf,
+    /// More passwords; that of `passfile` has id 0.
+    pub keys: Vec<(u8, PathBuf)>,
+    pub signs_with: u8,
+    pub auth: Policy,
     pub source: Option<Ipv4Addr>,
     pub advbase: u8,
     pub advskew: u8,
@@ -67,25 +78,40 @@ pub enum ConfigError {
     SourceIsVip(Ipv4Addr),
     #[error("{0} cannot be a source address (-s): it is {1}")]
     UnusableSource(Ipv4Addr, &'static str),
-    #[error("cannot read the password file {} (-o)", path.display())]
+    #[error("cannot read the password file {}", path.display())]
     Passfile {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("the password file {} (-o) is of no use: {source}", path.display())]
+    #[error("the password file {} is of no use: {source}", path.display())]
     Password { path: PathBuf, source: KeyError },
+    #[error(
+        "everybody may write the password file {}: use 'chmod 600' and another password",
+        path.display()
+    )]
+    Writable { path: PathBuf },
+    #[error(
+        "the passwords do not go together: {0} (-o is key 0, --key gives more, --sign-with chooses)"
+    )]
+    Keyring(#[from] KeyringError),
 }
 
 impl Config {
     /// A configuration of one group, named after its interface and vhid.
     pub fn from_flags(flags: &GroupFlags) -> Result<Self, ConfigError> {
+        let mut exposed = Vec::new();
+        let auth = Auth {
+            keys: read_keyring(flags, &mut exposed)?,
+            policy: flags.auth,
+            signers: Vec::new(),
+        };
         let group = GroupConfig {
             name: format!("{}-{}", flags.interface, flags.vhid),
             interface: InterfaceId(0),
             vhid: Vhid::new(flags.vhid).ok_or(ConfigError::Vhid)?,
             vips: check_vips(&flags.vips)?,
             source: check_source(flags.source, &flags.vips)?,
-            key: read_key(&flags.passfile)?,
+            auth,
             timing: Timing {
                 interval: crate::carp::Interval::new(flags.advbase, flags.advskew),
                 dead_ratio: flags.dead_ratio,
@@ -100,6 +126,7 @@ impl Config {
             },
             xdp_modes: vec![flags.xdp_mode],
             process: flags.process,
+            exposed,
         })
     }
 }
@@ -146,17 +173,50 @@ fn why_unusable(address: Ipv4Addr) -> Option<&'static str> {
     }
 }
 
-fn read_key(path: &PathBuf) -> Result<Key, ConfigError> {
-    let content = std::fs::read(path)
-        .map(zeroize::Zeroizing::new)
-        .map_err(|source| ConfigError::Passfile {
-            path: path.clone(),
-            source,
-        })?;
-    Key::from_passfile(&content).map_err(|source| ConfigError::Password {
+fn read_keyring(flags: &GroupFlags, exposed: &mut Vec<PathBuf>) -> Result<Keyring, ConfigError> {
+    let mut keys = vec![(KeyId(0), read_key(&flags.passfile, exposed)?)];
+    for (id, path) in &flags.keys {
+        keys.push((KeyId(*id), read_key(path, exposed)?));
+    }
+    Ok(Keyring::new(keys, KeyId(flags.signs_with))?)
+}
+
+/// Reads a password. A name without a directory is looked for among the service's
+/// credentials first (systemd.exec(5), `LoadCredential=`).
+fn read_key(path: &Path, exposed: &mut Vec<PathBuf>) -> Result<Key, ConfigError> {
+    let path = match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(directory) if path.components().count() == 1 => {
+            let credential = Path::new(&directory).join(path);
+            if credential.exists() {
+                credential
+            } else {
+                path.to_owned()
+            }
+        }
+        _ => path.to_owned(),
+    };
+    let read = |path: &Path| {
+        let mut file = File::open(path)?;
+        let mode = file.metadata()?.permissions().mode();
+        let mut content = Zeroizing::new(Vec::new());
+        file.read_to_end(&mut content)?;
+        Ok((mode, content))
+    };
+    let (mode, content) = read(&path).map_err(|source| ConfigError::Passfile {
         path: path.clone(),
         source,
-    })
+    })?;
+    if mode & 0o002 != 0 {
+        return Err(ConfigError::Writable { path });
+    }
+    let key = Key::from_passfile(&content).map_err(|source| ConfigError::Password {
+        path: path.clone(),
+        source,
+    })?;
+    if mode & 0o077 != 0 {
+        exposed.push(path);
+    }
+    Ok(key)
 }
 
 #[cfg(test)]
@@ -171,6 +231,9 @@ mod tests {
             vhid: 42,
             vips: vec![Ipv4Addr::new(10, 99, 0, 100)],
             passfile: passfile.path().to_owned(),
+            keys: Vec::new(),
+            signs_with: 0,
+            auth: Policy::Send,
             source: None,
             advbase: 1,
             advskew: 0,

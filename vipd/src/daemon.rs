@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use crate::carp::Session;
 use crate::config::{Config, Paths, Process};
 use crate::engine::{
     self, Effect, Engine, GroupId, Input, InterfaceId, Output, Placement, Purpose,
@@ -29,6 +30,7 @@ mod port;
 pub mod preflight;
 mod report;
 mod signals;
+mod signers;
 
 use addresses::Placing;
 #[cfg(feature = "fuzzing")]
@@ -37,6 +39,7 @@ pub use ledger::reread as reread_ledger;
 use port::Port;
 pub use preflight::Checked;
 use signals::{Command, Signals};
+use signers::Signers;
 
 /// How long a stop waits for the kernel to take addresses off.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -80,6 +83,8 @@ pub enum Error {
     },
     #[error("cannot wait for signals")]
     Signals(#[source] std::io::Error),
+    #[error("cannot start a thread that writes down which hosts sign")]
+    Signers(#[source] std::io::Error),
     #[error("cannot set a timer")]
     Timer(#[source] std::io::Error),
 }
@@ -96,6 +101,7 @@ pub struct Daemon {
     signals: Signals,
     alarm: clock::Alarm,
     ledger: ledger::Ledger,
+    signers: Signers,
     /// Addresses that are being put on an interface.
     placing: BTreeMap<GroupId, Placing>,
     next_token: u64,
@@ -106,7 +112,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Takes the interfaces. If that fails, the host is as it was.
-    pub async fn start(config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
+    pub async fn start(mut config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
         let signals = Signals::new().map_err(Error::Signals)?;
         let alarm = clock::Alarm::new().map_err(Error::Timer)?;
         let (control, requests) = control::Control::bind(&paths.socket)?;
@@ -133,6 +139,10 @@ impl Daemon {
             })
             .collect();
         let ledger = ledger::Ledger::new(&config.engine, &paths.state_dir);
+        let signers = Signers::spawn(&paths.state_dir).map_err(Error::Signers)?;
+        for group in &mut config.engine.groups {
+            group.auth.signers = signers::read(&paths.state_dir, &group.name);
+        }
 
         let mut daemon = Self {
             engine: Engine::new(config.engine, clock::seed()),
@@ -144,6 +154,7 @@ impl Daemon {
             signals,
             alarm,
             ledger,
+            signers,
             placing: BTreeMap::new(),
             next_token: 0,
             conflicts: BTreeMap::new(),
@@ -241,12 +252,17 @@ impl Daemon {
         // Where the responder was adopted it keeps the kernel silent meanwhile.
         let early = self.remove_leftovers(&checked.links).await?;
         let left: Vec<_> = self.ports.iter().flat_map(Port::leases_left).collect();
-        for (group, until) in left {
-            self.handle(Input::Adopt { group, until });
+        for (group, until, session) in left {
+            self.handle(Input::Adopt {
+                group,
+                until,
+                session,
+            });
         }
         for port in &self.ports {
             let program = port.responder().map(xdp::Responder::program_id);
-            self.ledger.set_up_on(port.name(), program)?;
+            let sessions = sessions(&self.engine, port.id());
+            self.ledger.set_up_on(port.name(), program, &sessions)?;
         }
         self.place_on_loopback();
         for event in early {
@@ -421,6 +437,11 @@ impl Daemon {
             }
             Output::PlaceAddresses { interface, group } => self.place(interface, group),
             Output::RemoveAddresses { interface, group } => self.unplace(interface, group),
+            Output::Remember { group, signer } => {
+                if let Some(group) = self.engine.group(group) {
+                    self.signers.remember(&group.config.name, signer);
+                }
+            }
             Output::Log(event) => report::log(&self.engine, event),
         }
     }
@@ -444,7 +465,7 @@ impl Daemon {
             (Purpose::Advert, Ok(())) => {
                 self.engine.handle(Input::Sent { group, at }, clock::now())
             }
-            (Purpose::BowOut | Purpose::Farewell | Purpose::Announce, Ok(())) => {}
+            (_, Ok(())) => {}
             (_, Err(error)) => {
                 tracing::debug!(?purpose, "not sent: {}", chain(&error));
                 self.not_sent(group, purpose);
@@ -456,7 +477,7 @@ impl Daemon {
         let effect = match purpose {
             Purpose::Advert => Effect::Send,
             Purpose::Announce => Effect::Announce,
-            Purpose::BowOut | Purpose::Farewell => return,
+            Purpose::BowOut | Purpose::Farewell | Purpose::Introduce => return,
         };
         self.engine
             .handle(Input::Failed { group, effect }, clock::now());
@@ -555,7 +576,9 @@ impl Daemon {
             let opened = opened.and_then(|is_there| match is_there {
                 true => {
                     let program = port.responder().map(xdp::Responder::program_id);
-                    self.ledger.set_up_on(port.name(), program).map(|()| true)
+                    let sessions = sessions(&self.engine, port.id());
+                    let set_up = self.ledger.set_up_on(port.name(), program, &sessions);
+                    set_up.map(|()| true)
                 }
                 false => Ok(false),
             });
@@ -592,6 +615,15 @@ impl Daemon {
         // A client that has left wants no answer.
         let _ = request.reply.send(reply);
     }
+}
+
+/// The sessions of the groups on an interface, by vhid.
+fn sessions(engine: &Engine, interface: InterfaceId) -> BTreeMap<u8, Session> {
+    let there = engine
+        .groups()
+        .filter(|group| group.config.interface == interface);
+    let sessions = there.map(|group| (group.config.vhid.value(), group.session));
+    sessions.collect()
 }
 
 enum Event {

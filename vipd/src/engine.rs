@@ -19,8 +19,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
-use crate::carp::packet::Source;
-use crate::carp::{Advertisement, DecodeError, Interval, Reason, Vhid};
+use crate::carp::packet::{Body, Source};
+use crate::carp::{DecodeError, Interval, Packet, Reason, Session, SignatureError, Vhid};
 use crate::mac::MacAddr;
 use crate::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ mod config;
 mod episode;
 mod group;
 
-pub use config::{Config, GroupConfig, Placement};
+pub use config::{Auth, Config, GroupConfig, Placement};
 pub use group::{GroupCounters, GroupView};
 
 use group::Group;
@@ -66,10 +66,15 @@ pub enum Input<'a> {
     /// The interface is like this, from now on; or is so again, after a moment in
     /// which it was not.
     Link { interface: InterfaceId, link: Link },
-    /// An earlier daemon of this host left a lease in the map, with this host as
-    /// its owner. To be told before the interface's first `Link`. The kernel is
-    /// silenced if it is longer than this host's timers allow.
-    Adopt { group: GroupId, until: Instant },
+    /// An earlier daemon of this host, since its boot, left a lease in the map,
+    /// with this host as its owner, and signed in this session. To be told before
+    /// the interface's first `Link`. The kernel is silenced if it is longer than
+    /// this host's timers allow.
+    Adopt {
+        group: GroupId,
+        until: Instant,
+        session: Session,
+    },
     /// The group's advert went out; `at` is from just before it was sent.
     Sent { group: GroupId, at: Instant },
     /// An effect of this group was not achieved.
@@ -150,6 +155,8 @@ pub enum Output {
         interface: InterfaceId,
         group: GroupId,
     },
+    /// Keep for the next start that a host with this address signs.
+    Remember { group: GroupId, signer: Ipv4Addr },
     /// Tell the operator.
     Log(Event),
 }
@@ -165,6 +172,8 @@ pub enum Purpose {
     Farewell,
     /// Gratuitous ARP.
     Announce,
+    /// "This is my session", so that what is signed is believed.
+    Introduce,
 }
 
 /// What an operator should hear of. Repetitions are held back: once per episode.
@@ -176,6 +185,16 @@ pub enum Event {
     },
     /// Adverts with this vhid do not verify: another password or address set.
     BadDigest { group: GroupId, from: Ipv4Addr },
+    /// Adverts are not signed, though their sender has signed before or all must.
+    UnsignedRefused { group: GroupId, from: Ipv4Addr },
+    /// The signature of adverts or introductions is wrong.
+    BadSignature {
+        group: GroupId,
+        from: Ipv4Addr,
+        error: SignatureError,
+    },
+    /// Signed messages came once more.
+    Replayed { group: GroupId, from: Ipv4Addr },
     /// Adverts that this host sent came back to it.
     Looped { group: GroupId },
     /// A host with our own source address takes part.
@@ -275,8 +294,12 @@ impl Engine {
                 }
             }
             Input::Link { interface, link } => self.handle_link(interface, link, now),
-            Input::Adopt { group, until } => {
-                self.with(group, |group, out| group.adopt(until, now, out));
+            Input::Adopt {
+                group,
+                until,
+                session,
+            } => {
+                self.with(group, |group, out| group.adopt(until, session, now, out));
             }
             Input::Sent { group, at } => {
                 self.with(group, |group, out| group.handle_sent(at, now, out))
@@ -374,13 +397,11 @@ impl Engine {
     fn handle_after_end(&mut self, input: Input<'_>, now: Instant) {
         match input {
             Input::Datagram { interface, bytes } => {
-                if let Ok((from, advert)) = Advertisement::parse(bytes) {
-                    let of_vhid = |group: &&mut Group| {
-                        group.interface() == interface && group.vhid() == advert.vhid
-                    };
-                    if let Some(group) = self.groups.iter_mut().find(of_vhid) {
-                        group.handle_advert_after_end(from, &advert, now);
-                    }
+                if let Ok(packet) = Packet::parse(bytes)
+                    && let Body::Advert { advert, trailer } = &packet.body
+                    && let Some(group) = find(&mut self.groups, interface, advert.vhid)
+                {
+                    group.handle_advert_after_end(&packet, advert, trailer.as_ref(), now);
                 }
             }
             Input::Deadline => {
@@ -404,16 +425,24 @@ impl Engine {
         let Some(interface) = self.interfaces.get_mut(usize::from(id.0)) else {
             return;
         };
-        let rejection = match Advertisement::parse(bytes) {
+        let out = &mut self.outputs;
+        let rejection = match Packet::parse(bytes) {
             Err(error) => Rejection::Decode(error),
-            Ok((from, advert)) => {
-                let of_vhid =
-                    |group: &&mut Group| group.interface() == id && group.vhid() == advert.vhid;
-                match self.groups.iter_mut().find(of_vhid) {
-                    Some(group) => {
-                        return group.handle_advert(from, &advert, now, &mut self.outputs);
+            Ok(packet) => {
+                let vhid = match &packet.body {
+                    Body::Advert { advert, .. } => advert.vhid,
+                    Body::Introduction(trailer) => trailer.vhid,
+                };
+                match (find(&mut self.groups, id, vhid), &packet.body) {
+                    (Some(group), Body::Advert { advert, trailer }) => {
+                        return group.handle_advert(&packet, advert, trailer.as_ref(), now, out);
                     }
-                    None => Rejection::UnknownVhid,
+                    (Some(group), Body::Introduction(trailer)) => {
+                        return group.handle_introduction(&packet, trailer, now, out);
+                    }
+                    // Introductions are for all; most are other groups'.
+                    (None, Body::Introduction(_)) => return,
+                    (None, Body::Advert { .. }) => Rejection::UnknownVhid,
                 }
             }
         };
@@ -439,6 +468,11 @@ impl Engine {
             group.handle_link(link, reason, now, &mut self.outputs);
         }
     }
+}
+
+fn find(groups: &mut [Group], interface: InterfaceId, vhid: Vhid) -> Option<&mut Group> {
+    let mut groups = groups.iter_mut();
+    groups.find(|group| group.interface() == interface && group.vhid() == vhid)
 }
 
 /// A different well-mixed number for each group (the finaliser of SplitMix64).

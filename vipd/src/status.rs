@@ -41,6 +41,12 @@ pub struct GroupStatus {
     pub master: Option<MasterStatus>,
     /// Whether this host advertises itself as unfit.
     pub demoted: bool,
+    /// How adverts are signed and believed: `off`, `send` or `require`.
+    pub auth: String,
+    /// Number of the password that signs.
+    pub key: u8,
+    /// Addresses of the hosts whose signatures are believed.
+    pub signing_peers: Vec<String>,
     pub preempt: bool,
     pub deadratio: u8,
     /// Where the addresses are put: `interface`, `loopback` or `none`.
@@ -97,6 +103,13 @@ impl GroupStatus {
             lease_ms: lease.map_or(0, |(_, until)| millis(until.since(now))),
             master: group.master.map(MasterStatus::from),
             demoted: group.is_demoted,
+            auth: group.config.auth.policy.as_str().to_owned(),
+            key: group.config.auth.keys.signs_with().0,
+            signing_peers: group
+                .signing_peers
+                .iter()
+                .map(|(address, _)| address.to_string())
+                .collect(),
             preempt: group.config.preempt,
             deadratio: group.config.timing.dead_ratio,
             addresses: group.config.placement.as_str().to_owned(),
@@ -123,6 +136,11 @@ fn group_counters(counters: &GroupCounters) -> BTreeMap<String, u64> {
         adverts_received,
         bad_digest,
         looped,
+        unsigned_refused,
+        bad_signature,
+        replayed,
+        strangers,
+        introductions,
         send_errors,
         map_errors,
         address_errors,
@@ -137,6 +155,11 @@ fn group_counters(counters: &GroupCounters) -> BTreeMap<String, u64> {
         ("adverts_received", adverts_received),
         ("bad_digest", bad_digest),
         ("looped", looped),
+        ("unsigned_refused", unsigned_refused),
+        ("bad_signature", bad_signature),
+        ("replayed", replayed),
+        ("strangers", strangers),
+        ("introductions", introductions),
         ("send_errors", send_errors),
         ("map_errors", map_errors),
         ("address_errors", address_errors),

@@ -274,7 +274,7 @@ fn names(groups: &[Group]) -> String {
 
 use Group::{Bench, Build, Ci, Demo, Test};
 
-const PACKAGES: [Package; 16] = [
+const PACKAGES: [Package; 17] = [
     package(
         "gcc",
         "cc",

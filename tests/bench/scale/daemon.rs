@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use vipd::carp::timers::Timing;
-use vipd::carp::{DEFAULT_DEAD_RATIO, Interval, Key, Vhid};
+use vipd::carp::{DEFAULT_DEAD_RATIO, Interval, Key, Policy, Vhid};
 use vipd::config::{Config, Paths};
 use vipd::daemon::{Daemon, preflight};
-use vipd::engine::{self, GroupConfig, InterfaceId, Placement};
+use vipd::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use vipd::io::xdp;
 
 /// Arguments: how many groups, advskew, and the directory for everything else.
@@ -44,7 +44,7 @@ fn config(groups: u8, advskew: u8) -> Result<Config> {
             interface: InterfaceId(0),
             vhid: Vhid::new(number).context("groups are counted from 1")?,
             vips: vec![vip(number)],
-            key: Key::from_passphrase(b"secret")?,
+            auth: Auth::new(Key::from_passphrase(b"secret")?, Policy::Send),
             timing: Timing {
                 interval: Interval::new(1, advskew),
                 dead_ratio: DEFAULT_DEAD_RATIO,
@@ -55,6 +55,7 @@ fn config(groups: u8, advskew: u8) -> Result<Config> {
         })
     };
     Ok(Config {
+        exposed: Vec::new(),
         engine: engine::Config {
             interfaces: vec!["eth0".to_owned()],
             groups: (1..=groups).map(group).collect::<Result<_>>()?,

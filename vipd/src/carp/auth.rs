@@ -1,9 +1,10 @@
-//! What makes an advertisement believed: HMAC-SHA1 over version, type, vhid,
-//! virtual addresses and counter.
+//! Passwords, and CARP's own digest: HMAC-SHA1 over version, type, vhid, virtual
+//! addresses and counter.
 //!
 //! It does not cover advbase, advskew, the demotion byte or the IP header, and
 //! nobody checks the counter for replay. CARP's authentication stops accidents
-//! (a foreign cluster, another address set), not an attacker on the LAN.
+//! (a foreign cluster, another address set), not an attacker on the LAN. Against
+//! him there is [`super::trailer`].
 
 use std::net::IpAddr;
 
@@ -59,6 +60,10 @@ impl Key {
     /// What a BSD host has that was given no password: zeroes only.
     pub fn unset() -> Self {
         Self(Zeroizing::new(Vec::new()))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// A digest by which who has the key can tell later that it signed `note`. It

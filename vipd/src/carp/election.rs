@@ -373,6 +373,14 @@ impl Election {
     }
 
     /// When [`Election::deadline`] wants to be called.
+    /// When this host takes over, unless it hears of a reason not to.
+    pub fn takes_over_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Backup(backup) => Some(backup.expires_at),
+            State::Init | State::Master { .. } => None,
+        }
+    }
+
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Init => None,

@@ -18,8 +18,9 @@
 //! The checksum is RFC 1071's over these 36 bytes, without a pseudo-header.
 //! Bytes after them belong to nobody; UCARP and both BSDs ignore them (their
 //! length checks are "at least", their checksums cover 36 bytes). There a vipd
-//! host puts its mark, by which others know what it promises: it answers by a
-//! lease, and says farewell only when it has fallen silent.
+//! host signs ([`super::trailer`]) or, told not to, puts its mark, by which others
+//! know what it promises: it answers by a lease, and says farewell only when it
+//! has fallen silent.
 //!
 //! ```text
 //! +---------------------------------------------------------------+
@@ -34,6 +35,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::trailer::{self, Kind, Trailer};
 use super::{Interval, MULTICAST, PROTOCOL, TTL, Vhid};
 
 /// High nibble of the first byte (`CARP_VERSION`). VRRPv2's is the same.
@@ -48,11 +50,8 @@ pub const HEADER_LEN: usize = 36;
 const ETHERNET_LEN: usize = 14;
 const IPV4_LEN: usize = 20;
 
-/// What a vipd host appends. A later version may be longer, and begins alike.
+/// What a vipd host appends that does not sign.
 const MARK: [u8; 8] = *b"vipd\x01\0\x18\x32";
-
-/// What every version of the mark begins with.
-const MARK_MAGIC: &[u8] = b"vipd";
 
 /// 01:00:5e and the low 23 bits of 224.0.0.18 (RFC 1112, section 6.4).
 const MULTICAST_MAC: [u8; 6] = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
@@ -125,36 +124,48 @@ impl Advertisement {
         header
     }
 
-    /// The Ethernet frame that carries it. `id` is the IPv4 identification.
+    /// The Ethernet frame that carries it, unsigned. `id` is the IPv4
+    /// identification.
     pub fn emit_frame(&self, source: Source, id: u16) -> Vec<u8> {
         let mark: &[u8] = if self.is_vipd { &MARK } else { &[] };
-        let payload_len = HEADER_LEN + mark.len();
-        let mut frame = vec![0; ETHERNET_LEN + IPV4_LEN];
-        frame[..6].copy_from_slice(&MULTICAST_MAC);
-        frame[6..12].copy_from_slice(&source.mac);
-        frame[12..14].copy_from_slice(&[0x08, 0x00]);
-
-        let ip = &mut frame[ETHERNET_LEN..ETHERNET_LEN + IPV4_LEN];
-        ip[0] = 0x45;
-        ip[1] = TOS;
-        ip[2..4].copy_from_slice(&((IPV4_LEN + payload_len) as u16).to_be_bytes());
-        ip[4..6].copy_from_slice(&id.to_be_bytes());
-        ip[6] = 0x40; // don't fragment
-        ip[8] = TTL;
-        ip[9] = PROTOCOL;
-        ip[12..16].copy_from_slice(&source.address.octets());
-        ip[16..20].copy_from_slice(&MULTICAST.octets());
-        let sum = checksum(ip);
-        ip[10..12].copy_from_slice(&sum.to_be_bytes());
-
-        frame.extend_from_slice(&self.emit());
-        frame.extend_from_slice(mark);
-        frame
+        emit_frame(source, id, &self.emit(), mark)
     }
 
-    /// Reads an IPv4 datagram, as a raw socket delivers it: from the first byte
-    /// of the IP header. Returns who sent it, too.
+    /// Reads an advert, as [`Packet::parse`] does; what else a packet may be is
+    /// an error here.
     pub fn parse(datagram: &[u8]) -> Result<(Ipv4Addr, Self), DecodeError> {
+        let packet = Packet::parse(datagram)?;
+        match packet.body {
+            Body::Advert { advert, .. } => Ok((packet.source, advert)),
+            Body::Introduction(_) => Err(DecodeError::BadVhid),
+        }
+    }
+}
+
+/// What comes in by IP protocol 112.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    pub source: Ipv4Addr,
+    /// The CARP header as it came, which signatures are taken over.
+    pub header: [u8; HEADER_LEN],
+    pub body: Body,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    Advert {
+        advert: Advertisement,
+        /// Its signature, not verified.
+        trailer: Option<Trailer>,
+    },
+    /// Not verified. See [`Kind::Introduction`].
+    Introduction(Trailer),
+}
+
+impl Packet {
+    /// Reads an IPv4 datagram, as a raw socket delivers it: from the first byte
+    /// of the IP header.
+    pub fn parse(datagram: &[u8]) -> Result<Self, DecodeError> {
         let (source, payload) = parse_ipv4(datagram)?;
         let header: &[u8; HEADER_LEN] = payload.first_chunk::<HEADER_LEN>().ok_or(match payload
             .first()
@@ -171,21 +182,74 @@ impl Advertisement {
         if checksum(header) != 0 {
             return Err(DecodeError::BadChecksum);
         }
-        let (counter, digest) = header[8..].split_at(8);
-        Ok((
+        let rest = &payload[HEADER_LEN..];
+        let trailer = Trailer::parse(rest);
+        let body = match (Vhid::new(header[1]), trailer) {
+            (Some(vhid), trailer) => {
+                let (counter, digest) = header[8..].split_at(8);
+                Body::Advert {
+                    advert: Advertisement {
+                        vhid,
+                        interval: Interval::new(header[5], header[2]),
+                        demote: header[4],
+                        counter: counter
+                            .iter()
+                            .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+                        digest: digest.try_into().map_err(|_| DecodeError::TooShort)?,
+                        is_vipd: rest.starts_with(trailer::MAGIC),
+                    },
+                    trailer,
+                }
+            }
+            (None, Some(trailer)) if trailer.kind != Kind::Advert => Body::Introduction(trailer),
+            (None, _) => return Err(DecodeError::BadVhid),
+        };
+        Ok(Self {
             source,
-            Self {
-                vhid: Vhid::new(header[1]).ok_or(DecodeError::BadVhid)?,
-                interval: Interval::new(header[5], header[2]),
-                demote: header[4],
-                counter: counter
-                    .iter()
-                    .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-                digest: digest.try_into().map_err(|_| DecodeError::TooShort)?,
-                is_vipd: payload[HEADER_LEN..].starts_with(MARK_MAGIC),
-            },
-        ))
+            header: *header,
+            body,
+        })
     }
+}
+
+/// The CARP header that an introduction travels behind. Nobody serves vhid 0; for
+/// whoever looked at the interval, it would be the slowest.
+pub fn introduction_header() -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
+    header[0] = VERSION << 4 | TYPE_ADVERTISEMENT;
+    header[2] = Interval::MAX_ADVSKEW;
+    header[3] = 7;
+    header[5] = 255;
+    let sum = checksum(&header);
+    header[6..8].copy_from_slice(&sum.to_be_bytes());
+    header
+}
+
+/// The Ethernet frame of a CARP header and what follows it. `id` is the IPv4
+/// identification.
+pub fn emit_frame(source: Source, id: u16, header: &[u8; HEADER_LEN], trailer: &[u8]) -> Vec<u8> {
+    let payload_len = HEADER_LEN + trailer.len();
+    let mut frame = vec![0; ETHERNET_LEN + IPV4_LEN];
+    frame[..6].copy_from_slice(&MULTICAST_MAC);
+    frame[6..12].copy_from_slice(&source.mac);
+    frame[12..14].copy_from_slice(&[0x08, 0x00]);
+
+    let ip = &mut frame[ETHERNET_LEN..ETHERNET_LEN + IPV4_LEN];
+    ip[0] = 0x45;
+    ip[1] = TOS;
+    ip[2..4].copy_from_slice(&((IPV4_LEN + payload_len) as u16).to_be_bytes());
+    ip[4..6].copy_from_slice(&id.to_be_bytes());
+    ip[6] = 0x40; // don't fragment
+    ip[8] = TTL;
+    ip[9] = PROTOCOL;
+    ip[12..16].copy_from_slice(&source.address.octets());
+    ip[16..20].copy_from_slice(&MULTICAST.octets());
+    let sum = checksum(ip);
+    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+
+    frame.extend_from_slice(header);
+    frame.extend_from_slice(trailer);
+    frame
 }
 
 /// Checks the IPv4 header and returns the sender and the payload, without what
@@ -227,7 +291,7 @@ fn parse_ipv4(datagram: &[u8]) -> Result<(Ipv4Addr, &[u8]), DecodeError> {
 
 /// RFC 1071's checksum of an even number of bytes; zero over bytes that already
 /// hold a right one.
-fn checksum(bytes: &[u8]) -> u16 {
+pub(super) fn checksum(bytes: &[u8]) -> u16 {
     let sum: u32 = bytes
         .chunks(2)
         .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))

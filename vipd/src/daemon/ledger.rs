@@ -8,6 +8,7 @@
 //! (`arp_announce`), whether the responder is attached or not.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,8 @@ use tracing::{error, warn};
 
 use seal::Seal;
 
-use super::{Error, chain, clock};
-use crate::carp::Key;
+use super::{Error, chain};
+use crate::carp::{Keyring, Session};
 use crate::engine::{self, InterfaceId, Placement};
 use crate::io::sysctl;
 
@@ -48,7 +49,7 @@ pub(super) struct Ledger {
     /// For each interface the VIPs that are put on it.
     on_interface: BTreeMap<String, BTreeSet<Ipv4Addr>>,
     /// For each interface the keys of its groups, by vhid.
-    keys: BTreeMap<String, BTreeMap<u8, Key>>,
+    keys: BTreeMap<String, BTreeMap<u8, Keyring>>,
     state_dir: PathBuf,
 }
 
@@ -81,7 +82,7 @@ impl Ledger {
         let keys = (0..).zip(&config.interfaces).map(|(id, name)| {
             let groups = config.groups.iter();
             let groups = groups.filter(|group| group.interface == InterfaceId(id));
-            let keys = groups.map(|group| (group.vhid.value(), group.key.clone()));
+            let keys = groups.map(|group| (group.vhid.value(), group.auth.keys.clone()));
             (name.clone(), keys.collect())
         });
         Self {
@@ -151,32 +152,42 @@ impl Ledger {
 
     /// The vhids of the groups whose leases stand on adverts that were signed
     /// with the keys of this daemon, if it is the XDP program `program` that they
-    /// were left with.
+    /// were left with; and the sessions in which they were signed.
     ///
     /// What is missing or cannot be read vouches for nothing. Peers that do not
     /// believe this daemon take over in any case, so that going on with a lease in
     /// doubt could mean two answers; not going on means none until they do.
-    pub(super) fn vouched_for(&self, interface: &str, program: Option<u32>) -> BTreeSet<u8> {
+    pub(super) fn vouched_for(
+        &self,
+        interface: &str,
+        program: Option<u32>,
+    ) -> BTreeMap<u8, Session> {
         let changes = read(&self.path(interface)).unwrap_or_default();
         let (Some(program), Some(keys)) = (program, self.keys.get(interface)) else {
-            return BTreeSet::new();
+            return BTreeMap::new();
         };
         let seals = changes.seals.iter();
         let own = seals.filter(|(vhid, seal)| {
             let key = keys.get(vhid);
             key.is_some_and(|key| seal.is_of(key, program))
         });
-        own.map(|(vhid, _)| *vhid).collect()
+        own.map(|(vhid, seal)| (*vhid, seal.session())).collect()
     }
 
     /// Writes down what is done on an interface, which may have been made anew,
     /// and sets its settings; those that an earlier daemon left and this one does
-    /// not want are set back. `program` is the responder's.
+    /// not want are set back. `program` is the responder's, `sessions` are those of
+    /// the groups there.
     ///
     /// To be called when the [`Self::left_on_loopback`] are gone: this forgets
     /// them. And when leases that are not [`Self::vouched_for`] are ended, before
     /// any is taken: this vouches for all that `program` has.
-    pub(super) fn set_up_on(&self, interface: &str, program: Option<u32>) -> Result<(), Error> {
+    pub(super) fn set_up_on(
+        &self,
+        interface: &str,
+        program: Option<u32>,
+        sessions: &BTreeMap<u8, Session>,
+    ) -> Result<(), Error> {
         let vips = |placed: &BTreeMap<String, BTreeSet<Ipv4Addr>>| {
             placed.get(interface).cloned().unwrap_or_default()
         };
@@ -200,8 +211,10 @@ impl Ledger {
         changes.on_interface = on_interface;
         changes.seals = program.map_or_else(BTreeMap::new, |program| {
             let keys = self.keys.get(interface).into_iter().flatten();
-            let seals = keys.map(|(vhid, key)| (*vhid, Seal::new(key, clock::seed(), program)));
-            seals.collect()
+            let seal = |(vhid, key): (&u8, &Keyring)| {
+                Some((*vhid, Seal::new(key, *sessions.get(vhid)?, program)))
+            };
+            keys.filter_map(seal).collect()
         });
         // It is on disk before the first one changes, so that it survives a crash.
         match write(&path, &changes) {
@@ -257,8 +270,8 @@ impl Ledger {
 }
 
 impl Changes {
-    /// Lines of a setting's name and value, or of a place and an address there.
-    /// Others are somebody else's.
+    /// Lines of a setting's name and value, of a place and an address there, or of
+    /// a vhid and its seal. Others are somebody else's.
     fn parse(text: &str) -> Self {
         let mut changes = Self::default();
         let lines = text.lines().map(str::trim_end);
@@ -267,6 +280,11 @@ impl Changes {
                 changes.on_loopback.extend(value.parse::<Ipv4Addr>().ok());
             } else if name == ON_INTERFACE {
                 changes.on_interface.extend(value.parse::<Ipv4Addr>().ok());
+            } else if name == KEY {
+                let seal = value
+                    .split_once(' ')
+                    .and_then(|(vhid, seal)| Some((vhid.parse().ok()?, Seal::parse(seal)?)));
+                changes.seals.extend(seal);
             } else if SETTINGS.iter().any(|(known, _)| *known == name) {
                 changes.settings.insert(name.to_owned(), value.to_owned());
             }
@@ -286,6 +304,9 @@ impl fmt::Display for Changes {
         for address in &self.on_interface {
             writeln!(f, "{ON_INTERFACE} {address}")?;
         }
+        for (vhid, seal) in &self.seals {
+            writeln!(f, "{KEY} {vhid} {seal}")?;
+        }
         Ok(())
     }
 }
@@ -297,8 +318,8 @@ pub fn reread(text: &str) -> String {
 }
 
 fn read(path: &Path) -> Result<Changes, Error> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Changes::parse(&text)),
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Changes::parse(&String::from_utf8_lossy(&bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Changes::default()),
         Err(source) => Err(Error::State {
             path: path.to_owned(),
@@ -317,8 +338,17 @@ fn write(path: &Path, changes: &Changes) -> Result<(), Error> {
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(failed)?;
     }
-    let new = path.with_extension("new");
-    std::fs::write(&new, changes.to_string()).map_err(failed)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let new = path.with_file_name(format!("new-{name}"));
+    // A file that is there keeps its mode.
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(&new);
+    file.and_then(|mut file| file.write_all(changes.to_string().as_bytes()))
+        .map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)
 }
 

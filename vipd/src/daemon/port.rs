@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use super::ledger::Ledger;
 use super::{Error, Placement, chain};
+use crate::carp::Session;
 use crate::engine::{GroupConfig, GroupId, InterfaceId, Link};
 use crate::io::netlink::LinkInfo;
 use crate::io::packet_socket::{self, AdvertSocket, FrameSocket};
@@ -25,6 +26,8 @@ pub(super) struct Member {
     placement: Placement,
     /// When a lease ends that an earlier daemon left for this host.
     left_until_ns: u64,
+    /// In which session its adverts were signed.
+    left_by: Option<Session>,
 }
 
 impl Member {
@@ -35,6 +38,7 @@ impl Member {
             vips: config.vips.clone(),
             placement: config.placement,
             left_until_ns: 0,
+            left_by: None,
         }
     }
 
@@ -113,7 +117,9 @@ impl Port {
         };
         let (ifindex, mac) = (*ifindex, *mac);
         let vouched = ledger.vouched_for(&self.name, *xdp_program);
-        let vhids: Vec<u8> = self.members.iter().map(|member| member.vhid).collect();
+        // Introductions come under vhid 0.
+        let vhids = self.members.iter().map(|member| member.vhid).chain([0]);
+        let vhids: Vec<u8> = vhids.collect();
         // The sockets first: they leave nothing behind.
         let adverts = AdvertSocket::open(&self.name, ifindex, &vhids)?;
         let frames = FrameSocket::open(&self.name, ifindex)?;
@@ -145,16 +151,17 @@ impl Port {
             let vips = adopted.vips.get(&member.key());
             let is_same = vips.is_some_and(|vips| *vips == member.vips.iter().copied().collect());
             let own = left.filter(|group| is_same && group.owner_mac == mac);
-            let is_vouched_for = vouched.contains(&member.vhid);
-            if own.is_some_and(|group| group.lease_until_ns != 0) && !is_vouched_for {
+            let session = vouched.get(&member.vhid);
+            if own.is_some_and(|group| group.lease_until_ns != 0) && session.is_none() {
                 info!(
                     interface = self.name,
                     vhid = member.vhid,
                     "starting afresh: nothing shows that the vipd before had the same password"
                 );
             }
-            let own = own.filter(|_| is_vouched_for);
+            let own = own.filter(|_| session.is_some());
             member.left_until_ns = own.map_or(0, |group| group.lease_until_ns);
+            member.left_by = session.copied();
         }
         self.has_found = adopted != Adopted::default();
         let responder = self.fill(responder)?;
@@ -195,12 +202,17 @@ impl Port {
         }
     }
 
-    /// The groups for which an earlier daemon left a lease to this host, and until
-    /// when.
-    pub(super) fn leases_left(&self) -> impl Iterator<Item = (GroupId, Instant)> {
-        let left = |member: &&Member| member.left_until_ns != 0;
-        let until = |member: &Member| (member.id, Instant::from_nanos(member.left_until_ns));
-        self.members.iter().filter(left).map(until)
+    /// The groups for which an earlier daemon left a lease to this host, until
+    /// when, and its session.
+    pub(super) fn leases_left(&self) -> impl Iterator<Item = (GroupId, Instant, Session)> {
+        let left = self
+            .members
+            .iter()
+            .filter(|member| member.left_until_ns != 0);
+        left.filter_map(|member| {
+            let until = Instant::from_nanos(member.left_until_ns);
+            Some((member.id, until, member.left_by?))
+        })
     }
 
     /// Leaves the responder to the next daemon.

@@ -32,6 +32,21 @@ pub(super) fn log(engine: &Engine, event: Event) {
             peer = %from,
             "adverts do not verify: the password or the virtual addresses differ, or it is another cluster or a VRRP router with this id"
         ),
+        Event::UnsignedRefused { group, from } => warn!(
+            group = name(group),
+            peer = %from,
+            "adverts are not signed and not believed: this host demands it (--auth require), or their sender has signed before and somebody else may be using its address"
+        ),
+        Event::BadSignature { group, from, error } => warn!(
+            group = name(group),
+            peer = %from,
+            "the signature of adverts is not right, so they are not believed: {error}"
+        ),
+        Event::Replayed { group, from } => warn!(
+            group = name(group),
+            peer = %from,
+            "signed adverts are older than others of the same host and not believed: somebody plays back what was captured, or the network duplicates or reorders"
+        ),
         Event::Looped { group } => {
             warn!(
                 group = name(group),

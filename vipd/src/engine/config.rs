@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::InterfaceId;
 use crate::carp::timers::Timing;
-use crate::carp::{Key, Vhid};
+use crate::carp::{Key, Keyring, Policy, Vhid};
 
 /// The groups of a host.
 pub struct Config {
@@ -19,7 +19,7 @@ pub struct GroupConfig {
     pub interface: InterfaceId,
     pub vhid: Vhid,
     pub vips: Vec<Ipv4Addr>,
-    pub key: Key,
+    pub auth: Auth,
     pub timing: Timing,
     pub preempt: bool,
     /// Source of the adverts; the interface's own address if not given.
@@ -30,6 +30,25 @@ pub struct GroupConfig {
 impl GroupConfig {
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.vips.iter().copied().map(IpAddr::V4).collect()
+    }
+}
+
+/// By what a group believes its peers, and they it.
+pub struct Auth {
+    pub keys: Keyring,
+    pub policy: Policy,
+    /// Addresses of hosts that have signed before this start.
+    pub signers: Vec<Ipv4Addr>,
+}
+
+impl Auth {
+    /// One password, and nothing is known of the peers.
+    pub fn new(key: Key, policy: Policy) -> Self {
+        Self {
+            keys: Keyring::single(key),
+            policy,
+            signers: Vec::new(),
+        }
     }
 }
 

@@ -13,6 +13,9 @@ const QUIET: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     BadDigest,
+    UnsignedRefused,
+    BadSignature,
+    Replayed,
     Looped,
     SameSource,
     EqualTimers,

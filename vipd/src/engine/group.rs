@@ -1,21 +1,23 @@
 //! One group: an election, and what this host does with its outcome.
 //!
 //! Here is what happens to it; how it takes over and gives up is in `claim`,
-//! what it sends in `frames`.
+//! what it sends in `frames`, what it hears and believes in `hear`.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 mod claim;
 mod frames;
+mod hear;
 
 use super::announce::Schedule;
 use super::episode::{Episodes, Kind};
 use super::{
-    Advertisement, Duration, Effect, Event, GroupConfig, GroupId, Instant, InterfaceId, Interval,
-    Link, MacAddr, Output, Placement, Purpose, Reason, Source, Vhid,
+    Duration, Effect, Event, GroupConfig, GroupId, Instant, InterfaceId, Interval, Link, MacAddr,
+    Output, Placement, Purpose, Reason, Source, Vhid,
 };
-use crate::carp::{Authenticator, Election, Outcome, Peer, Role, Transition, election};
+use crate::carp::trust::Trust;
+use crate::carp::{Credentials, Election, Outcome, Peer, Role, Session, Transition, election};
 
 use claim::{Claim, Stage};
 
@@ -33,6 +35,16 @@ pub struct GroupCounters {
     pub bad_digest: u64,
     /// Our own adverts, come back.
     pub looped: u64,
+    /// Unsigned adverts where signed ones are due.
+    pub unsigned_refused: u64,
+    /// Adverts and introductions whose signature is wrong.
+    pub bad_signature: u64,
+    /// Adverts and introductions that were heard before.
+    pub replayed: u64,
+    /// Signed adverts of hosts that had not introduced themselves.
+    pub strangers: u64,
+    /// Introductions that were sent.
+    pub introductions: u64,
     /// Adverts that could not be sent.
     pub send_errors: u64,
     /// Leases that could not be written.
@@ -52,7 +64,7 @@ pub struct GroupCounters {
 }
 
 /// What can be seen of a group.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct GroupView<'a> {
     pub id: GroupId,
     pub config: &'a GroupConfig,
@@ -64,13 +76,18 @@ pub struct GroupView<'a> {
     /// The master, as far as known; this host itself, if it is.
     pub master: Option<Peer>,
     pub is_demoted: bool,
+    /// As what this host is known to those who believe its signatures.
+    pub session: Session,
+    /// Hosts whose signatures are believed, and their sessions.
+    pub signing_peers: Vec<(Ipv4Addr, Session)>,
     pub counters: &'a GroupCounters,
 }
 
 pub(super) struct Group {
     id: GroupId,
     config: GroupConfig,
-    auth: Authenticator,
+    credentials: Credentials,
+    trust: Trust,
     election: Election,
     link: Option<Link>,
     claim: Option<Claim>,
@@ -94,7 +111,11 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new(id: GroupId, config: GroupConfig, seed: u64) -> Self {
-        let auth = Authenticator::new(&config.key, config.vhid, &config.addresses());
+        let auth = &config.auth;
+        let credentials = Credentials::new(&auth.keys, config.vhid, &config.addresses());
+        let signers = auth.signers.iter().copied();
+        let period = config.timing.interval.period();
+        let trust = Trust::new(auth.policy, seed, signers, period);
         let election = Election::new(election::Config {
             timing: config.timing,
             preempt: config.preempt,
@@ -103,7 +124,8 @@ impl Group {
         Self {
             id,
             config,
-            auth,
+            credentials,
+            trust,
             election,
             link: None,
             claim: None,
@@ -120,88 +142,33 @@ impl Group {
         }
     }
 
-    pub(super) fn handle_advert(
-        &mut self,
-        from: Ipv4Addr,
-        advert: &Advertisement,
-        now: Instant,
-        out: &mut VecDeque<Output>,
-    ) {
-        if !self.auth.verify(advert.counter, &advert.digest) {
-            self.counters.bad_digest += 1;
-            self.log_once(
-                Kind::BadDigest,
-                Event::BadDigest {
-                    group: self.id,
-                    from,
-                },
-                now,
-                out,
-            );
-            return;
-        }
-        if Some(from) == self.source_address() {
-            // Legacy peers adopt our counter, so it proves nothing without the
-            // address (UCARP `carp.c:534`).
-            if self.is_own_counter(advert.counter) {
-                self.counters.looped += 1;
-                self.log_once(Kind::Looped, Event::Looped { group: self.id }, now, out);
-                return;
-            }
-            let event = Event::SameSource {
-                group: self.id,
-                address: from,
-            };
-            self.log_once(Kind::SameSource, event, now, out);
-        }
-        self.counters.adverts_received += 1;
-        if advert.interval.ties_with(self.config.timing.interval) {
-            let event = Event::EqualTimers {
-                group: self.id,
-                peer: from,
-            };
-            self.log_once(Kind::EqualTimers, event, now, out);
-        }
-        let peer = Peer {
-            address: from,
-            interval: advert.interval,
-            counter: advert.counter,
-            is_vipd: advert.is_vipd,
-        };
-        let is_unheard = self
-            .claim
-            .is_some_and(|claim| claim.stage == Stage::Advertising);
-        if is_unheard && !peer.is_silent() {
-            // Nobody has heard this host claim the role, for its advert could not
-            // be sent; so whoever is heard took it rightly.
-            let outcome = self.election.lapse(Reason::LeaseExpired, now);
+    pub(super) fn handle_deadline(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if !self.hesitates(now, out) {
+            let outcome = self.election.deadline(now);
             self.follow(outcome, now, out);
         }
-        self.hear_successor(peer, now);
-        let outcome = self.election.advert(peer, now);
-        if outcome == Outcome::Challenged {
-            let event = Event::Challenged {
-                group: self.id,
-                from,
-            };
-            self.log_once(Kind::Challenged, event, now, out);
-        }
-        self.follow(outcome, now, out);
-        // The master before may just have said that it is silent.
-        self.advance(now, out);
-    }
-
-    pub(super) fn handle_deadline(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        let outcome = self.election.deadline(now);
-        self.follow(outcome, now, out);
         self.advance(now, out);
         self.announce_if_due(now, out);
         self.unplace_if_due(now, out);
+        self.introduce_if_due(now, out);
+    }
+
+    /// Before it takes over it asks those who may live, and waits for their answer.
+    fn hesitates(&mut self, now: Instant, out: &mut VecDeque<Output>) -> bool {
+        let Some(at) = self.election.takes_over_at() else {
+            return false;
+        };
+        let recently = self.config.timing.master_down(None);
+        if self.trust.asks_before(at, recently, now) {
+            self.introduce(true, None, out);
+        }
+        now < self.trust.wakes_before(at)
     }
 
     /// Whoever wakes after its lease was not master meanwhile, and must not act
     /// as one: neither advertise, nor defend its addresses, nor bow out.
     pub(super) fn lapse_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.renew_trust_if_late(now);
         let is_overdue = |at: Instant| now >= at;
         let place_by = self.claim.and_then(|claim| claim.place_by);
         let reason = if self.has_lapsed(now) {
@@ -238,11 +205,13 @@ impl Group {
         let adopted = self.adopted.take().filter(|until| *until > now);
         if let Some(until) = adopted {
             self.resume(until, now, out);
+            self.take_part(now, out);
         } else if self.election.role() == Role::Init {
             // The map may hold anything after a restart.
             self.clear(out);
             let outcome = self.election.start(reason, now);
             self.follow(outcome, now, out);
+            self.take_part(now, out);
         } else if mac_changed && self.is_answering() {
             self.write_lease(out);
             self.announcements.begin(now);
@@ -258,6 +227,7 @@ impl Group {
     pub(super) fn handle_sent(&mut self, at: Instant, now: Instant, out: &mut VecDeque<Output>) {
         self.counters.adverts_sent += 1;
         self.election.sent();
+        self.trust.sent(now);
         // An advert that left after the lease had ended renews nothing; one that
         // left in time does, however late that is told.
         if self.has_lapsed(at) {
@@ -383,24 +353,6 @@ impl Group {
         self.announce_again(now, out);
     }
 
-    /// After the daemon's end: whether this is the advert of a successor.
-    pub(super) fn handle_advert_after_end(
-        &mut self,
-        from: Ipv4Addr,
-        advert: &Advertisement,
-        now: Instant,
-    ) {
-        if self.auth.verify(advert.counter, &advert.digest) {
-            let peer = Peer {
-                address: from,
-                interval: advert.interval,
-                counter: advert.counter,
-                is_vipd: advert.is_vipd,
-            };
-            self.hear_successor(peer, now);
-        }
-    }
-
     /// Whether it still takes traffic for a role that it gave away.
     pub(super) fn is_draining(&self) -> bool {
         self.unplace_at.is_some()
@@ -409,9 +361,16 @@ impl Group {
     /// An earlier daemon left this lease in the map, for this host. A longer one
     /// than this host gives itself is spoilt, or from other timers: no advert
     /// that this host knows of allows it.
-    pub(super) fn adopt(&mut self, until: Instant, now: Instant, out: &mut VecDeque<Output>) {
+    pub(super) fn adopt(
+        &mut self,
+        until: Instant,
+        session: Session,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
         if until <= now + self.config.timing.lease() {
             self.adopted = Some(until);
+            self.trust.resume(session, now);
         } else {
             out.push_back(Output::Silence {
                 interface: self.interface(),
@@ -443,18 +402,22 @@ impl Group {
     }
 
     pub(super) fn halt(&mut self, reason: Reason, now: Instant, out: &mut VecDeque<Output>) {
+        self.trust.stop();
         let outcome = self.election.halt(reason);
         self.follow(outcome, now, out);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let takes_over_at = self.election.takes_over_at();
+        let prepares_at = takes_over_at.map(|at| self.trust.wakes_before(at));
         [
-            self.election.poll_timeout(),
+            prepares_at.or(self.election.poll_timeout()),
             self.claim.map(|claim| claim.lapses_at),
             self.claim.and_then(|claim| claim.place_by),
             self.waits_until(),
             self.unplace_at,
             self.announcements.poll_timeout(),
+            self.trust.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -484,6 +447,8 @@ impl Group {
                 Role::Init | Role::Backup => self.election.master(),
             },
             is_demoted: self.election.is_demoted(),
+            session: self.trust.session(),
+            signing_peers: self.trust.introduced().collect(),
             counters: &self.counters,
         }
     }
@@ -509,6 +474,12 @@ impl Group {
             Outcome::Yielded => self.announce_again(now, out),
             Outcome::Changed(transition) => {
                 self.since = Some((now, transition.reason));
+                if transition.reason == Reason::MasterTimeout {
+                    let period = self.config.timing.interval.period();
+                    self.trust.renew_if_sent_at(now + period);
+                } else {
+                    self.trust.has_yielded();
+                }
                 self.counters.transitions += 1;
                 match (transition.from, transition.to) {
                     (_, Role::Master) => self.claim(transition, now, out),
@@ -519,8 +490,28 @@ impl Group {
         }
     }
 
+    /// A host that slept may have missed what others said: their packets wait for
+    /// it, but not any number of them. Those that waited are believed as ever.
+    fn renew_trust_if_late(&mut self, now: Instant) {
+        let period = self.config.timing.interval.period();
+        if self.poll_timeout().is_some_and(|due| now > due + period) {
+            self.trust.renew_at(now);
+        }
+    }
+
+    /// From here on the others should know this host, and it them.
+    fn take_part(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.trust.renew(now);
+        self.introduce_if_due(now, out);
+    }
+
     fn answer_challenge(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         self.counters.challenges += 1;
+        self.advertise_provoked(now, out);
+        self.announce_again(now, out);
+    }
+
+    fn advertise_provoked(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         if self
             .last_provoked
             .is_none_or(|last| now.since(last) >= MIN_PROVOKED_GAP)
@@ -528,7 +519,6 @@ impl Group {
             self.last_provoked = Some(now);
             self.advertise(out);
         }
-        self.announce_again(now, out);
     }
 
     /// Clients may have heard somebody else.

@@ -8,7 +8,7 @@ use vipd_common::arp::ArpFrame;
 
 use super::*;
 use crate::carp::timers::Timing;
-use crate::carp::{Authenticator, Key, Role};
+use crate::carp::{Advertisement, Credentials, Key, Policy, Role};
 
 mod announcing;
 mod faults;
@@ -16,6 +16,7 @@ mod lease;
 mod link;
 mod order;
 mod several;
+mod trust;
 mod wire;
 
 /// Some moment after boot, at which every test begins.
@@ -63,7 +64,7 @@ fn group() -> GroupConfig {
         interface: ETH0,
         vhid: vhid(7),
         vips: vec![VIP],
-        key: Key::from_passphrase(b"secret").unwrap(),
+        auth: Auth::new(Key::from_passphrase(b"secret").unwrap(), Policy::Off),
         timing: timing(1, 0, 3),
         preempt: false,
         source: None,
@@ -90,7 +91,7 @@ fn up(interface: InterfaceId) -> Link {
 
 /// Another host in the same group.
 struct Neighbour {
-    auth: Authenticator,
+    credentials: Credentials,
     vhid: Vhid,
     address: Ipv4Addr,
     counter: u64,
@@ -104,7 +105,7 @@ impl Neighbour {
 
     fn of(group: &GroupConfig, address: Ipv4Addr) -> Self {
         Self {
-            auth: Authenticator::new(&group.key, group.vhid, &group.addresses()),
+            credentials: Credentials::new(&group.auth.keys, group.vhid, &group.addresses()),
             vhid: group.vhid,
             address,
             counter: 1 << 40,
@@ -124,7 +125,7 @@ impl Neighbour {
             interval: Interval::new(advbase, advskew),
             demote: 0,
             counter: self.counter,
-            digest: self.auth.sign(self.counter),
+            digest: self.credentials.digest(self.counter),
             is_vipd: self.is_vipd,
         };
         advert.emit_frame(source, 0)[14..].to_vec()
@@ -285,6 +286,7 @@ impl Daemon {
                 }
                 (group, words, frame)
             }
+            Output::Remember { group, signer } => (group, format!("remember {signer}"), Vec::new()),
             Output::Lease {
                 interface,
                 group,
@@ -344,8 +346,8 @@ impl Daemon {
         assert_eq!(interface, config.interface);
         let advert = || {
             let (_, advert) = Advertisement::parse(&frame[14..]).unwrap();
-            let auth = Authenticator::new(&config.key, config.vhid, &config.addresses());
-            assert!(auth.verify(advert.counter, &advert.digest));
+            let auth = Credentials::new(&config.auth.keys, config.vhid, &config.addresses());
+            assert!(auth.verify_digest(advert.counter, &advert.digest));
             assert_eq!(advert.vhid, config.vhid);
             let Interval { advbase, advskew } = advert.interval;
             format!("{advbase}/{advskew}")
@@ -354,6 +356,7 @@ impl Daemon {
             Purpose::Advert => format!("advert {}", advert()),
             Purpose::BowOut => format!("bow-out {}", advert()),
             Purpose::Farewell => format!("farewell {}", advert()),
+            Purpose::Introduce => "introduce".to_string(),
             Purpose::Announce => {
                 let arp = ArpFrame::parse(frame).unwrap();
                 let kind = match arp.oper {
@@ -387,6 +390,11 @@ fn describe_event(event: Event) -> (GroupId, String) {
             (group, words)
         }
         Event::BadDigest { group, from } => (group, format!("bad digest of {from}")),
+        Event::UnsignedRefused { group, from } => (group, format!("unsigned of {from}")),
+        Event::BadSignature { group, from, error } => {
+            (group, format!("bad signature of {from}: {error}"))
+        }
+        Event::Replayed { group, from } => (group, format!("replayed of {from}")),
         Event::Looped { group } => (group, "looped".to_string()),
         Event::SameSource { group, address } => (group, format!("same source {address}")),
         Event::EqualTimers { group, peer } => (group, format!("equal timers of {peer}")),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::carp::Key;
+use crate::carp::{Keyring, Session};
 
 /// Written down by each daemon for the responder that it has attached, and found
 /// by the next one. It names the XDP program, of which the kernel gives each
@@ -11,27 +11,32 @@ use crate::carp::Key;
 /// the leases that are there, whoever could not write since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seal {
-    /// Makes it another one on each host and at each start.
-    salt: u64,
+    /// As what the host is known to its peers, to whom a daemon that goes on with
+    /// the lease is the same one. Different on each host and at each start.
+    session: Session,
     digest: [u8; 20],
 }
 
 impl Seal {
-    pub(super) fn new(key: &Key, salt: u64, program: u32) -> Self {
-        let digest = key.sign_note(&note(salt, program));
-        Self { salt, digest }
+    pub(super) fn new(key: &Keyring, session: Session, program: u32) -> Self {
+        let digest = key.sign_note(&note(session, program));
+        Self { session, digest }
     }
 
     /// Whether it was made with this key for this program, in constant time.
-    pub(super) fn is_of(&self, key: &Key, program: u32) -> bool {
-        key.verify_note(&note(self.salt, program), &self.digest)
+    pub(super) fn is_of(&self, key: &Keyring, program: u32) -> bool {
+        key.verify_note(&note(self.session, program), &self.digest)
+    }
+
+    pub(super) fn session(&self) -> Session {
+        self.session
     }
 
     /// `None` for whatever is not what [`fmt::Display`] writes.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (salt, digest) = text.split_once('-')?;
+        let (session, digest) = text.split_once('-')?;
         Some(Self {
-            salt: u64::from_be_bytes(parse_hex(salt)?),
+            session: Session(u64::from_be_bytes(parse_hex(session)?)),
             digest: parse_hex(digest)?,
         })
     }
@@ -39,16 +44,16 @@ impl Seal {
 
 impl fmt::Display for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-", self.salt)?;
+        write!(f, "{:016x}-", self.session.0)?;
         self.digest
             .iter()
             .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-fn note(salt: u64, program: u32) -> [u8; 12] {
+fn note(session: Session, program: u32) -> [u8; 12] {
     let mut note = [0; 12];
-    note[..8].copy_from_slice(&salt.to_be_bytes());
+    note[..8].copy_from_slice(&session.0.to_be_bytes());
     note[8..].copy_from_slice(&program.to_be_bytes());
     note
 }

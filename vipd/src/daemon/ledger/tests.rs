@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::*;
 use crate::carp::timers::Timing;
-use crate::carp::{Interval, Key, Vhid};
-use crate::engine::GroupConfig;
+use crate::carp::{Interval, Key, Policy, Session, Vhid};
+use crate::engine::{Auth, GroupConfig};
 
 const PROGRAM: u32 = 77;
 
@@ -17,7 +17,10 @@ fn ledger(state_dir: &Path, placement: Placement, groups: &[(u8, &str)]) -> Ledg
         vhid: Vhid::new(vhid).unwrap(),
         vips: vec![Ipv4Addr::new(10, 99, 0, vhid)],
         source: None,
-        key: Key::from_passphrase(password.as_bytes()).unwrap(),
+        auth: Auth::new(
+            Key::from_passphrase(password.as_bytes()).unwrap(),
+            Policy::Send,
+        ),
         timing: Timing {
             interval: Interval::new(1, 0),
             dead_ratio: 3,
@@ -34,7 +37,13 @@ fn ledger(state_dir: &Path, placement: Placement, groups: &[(u8, &str)]) -> Ledg
 
 fn vouched(ledger: &Ledger, program: u32) -> Vec<u8> {
     let vouched = ledger.vouched_for("eth0", Some(program));
-    vouched.into_iter().collect()
+    vouched.into_keys().collect()
+}
+
+/// Of three groups; different for each number.
+fn sessions(number: u64) -> BTreeMap<u8, Session> {
+    let session = |vhid: u8| (vhid, Session(number << 8 | u64::from(vhid)));
+    (1..=3).map(session).collect()
 }
 
 #[test]
@@ -44,9 +53,13 @@ fn leases_are_vouched_for_with_the_same_password_and_by_who_left_them() {
         let ledger = |groups: &[_]| ledger(directory.path(), placement, groups);
         let first = ledger(&[(1, "secret"), (2, "other")]);
         assert_eq!(vouched(&first, PROGRAM), [0; 0], "nothing is written yet");
-        first.set_up_on("eth0", Some(PROGRAM)).unwrap();
+        first
+            .set_up_on("eth0", Some(PROGRAM), &sessions(1))
+            .unwrap();
 
         assert_eq!(vouched(&first, PROGRAM), [1, 2]);
+        let found = first.vouched_for("eth0", Some(PROGRAM));
+        assert_eq!(found[&2], sessions(1)[&2], "it goes on as the same");
         assert_eq!(
             vouched(&ledger(&[(1, "Secret"), (2, "other")]), PROGRAM),
             [2]
@@ -62,7 +75,9 @@ fn leases_are_vouched_for_with_the_same_password_and_by_who_left_them() {
 
         // Whoever comes next writes down its own, and nothing else is left.
         let second = ledger(&[(1, "Secret")]);
-        second.set_up_on("eth0", Some(PROGRAM + 1)).unwrap();
+        second
+            .set_up_on("eth0", Some(PROGRAM + 1), &sessions(2))
+            .unwrap();
         assert_eq!(vouched(&first, PROGRAM), [0; 0]);
         assert_eq!(vouched(&first, PROGRAM + 1), [0; 0]);
         assert_eq!(vouched(&second, PROGRAM + 1), [1]);
@@ -75,7 +90,9 @@ fn leases_are_vouched_for_with_the_same_password_and_by_who_left_them() {
 fn what_is_lost_or_damaged_vouches_for_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = ledger(directory.path(), Placement::Interface, &[(1, "secret")]);
-    ledger.set_up_on("eth0", Some(PROGRAM)).unwrap();
+    ledger
+        .set_up_on("eth0", Some(PROGRAM), &sessions(1))
+        .unwrap();
     let path = directory.path().join("changes-eth0");
     let whole = fs::read(&path).unwrap();
     let line = whole.len() - 1 - "key 1 0123456789abcdef-".len() - 40;
@@ -107,15 +124,17 @@ fn what_is_written_down_is_for_its_owner_and_another_each_time() {
     let path = directory.path().join("changes-eth0");
     // What a killed daemon was about to write, as anybody might have made it.
     fs::write(directory.path().join("new-changes-eth0"), "").unwrap();
-    let write = || {
-        ledger.set_up_on("eth0", Some(PROGRAM)).unwrap();
+    let write = |number| {
+        ledger
+            .set_up_on("eth0", Some(PROGRAM), &sessions(number))
+            .unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600
         );
         fs::read_to_string(&path).unwrap()
     };
-    let (first, second) = (write(), write());
+    let (first, second) = (write(1), write(2));
     assert!(!first.contains("secret"), "{first}");
     let digests = |text: &str| -> BTreeSet<String> {
         let keys = text.lines().filter(|line| line.starts_with("key "));

@@ -2,7 +2,11 @@
 
 use vipd_common::arp::ArpFrame;
 
-use super::{Advertisement, Group, Instant, Interval, Output, Purpose, Source, VecDeque};
+use crate::carp::packet::{HEADER_LEN, emit_frame, introduction_header};
+use crate::carp::trailer::{self, Challenge, SIGNATURE_LEN, Trailer};
+use crate::carp::{Advertisement, KeyId, Policy};
+
+use super::{Group, Instant, Interval, Output, Purpose, Source, VecDeque};
 
 impl Group {
     pub(super) fn transmit(
@@ -16,17 +20,22 @@ impl Group {
         };
         let counter = self.next_counter;
         self.next_counter = counter.wrapping_add(1);
+        let source = Source {
+            mac: link.mac.0,
+            address,
+        };
         let advert = Advertisement {
             vhid: self.config.vhid,
             interval,
             demote: 0,
             counter,
-            digest: self.auth.sign(counter),
+            digest: self.credentials.digest(counter),
             is_vipd: true,
         };
-        let source = Source {
-            mac: link.mac.0,
-            address,
+        let frame = if self.trust.policy() == Policy::Off {
+            advert.emit_frame(source, counter as u16)
+        } else {
+            self.signed(trailer::Kind::Advert, source, advert.emit())
         };
         out.push_back(Output::Transmit {
             interface: self.interface(),
@@ -35,10 +44,52 @@ impl Group {
             not_after: match purpose {
                 Purpose::Advert | Purpose::Announce => self.speaks_until(),
                 // Later it has nothing to give away, and may have taken it back.
+                Purpose::Introduce => None,
                 Purpose::BowOut | Purpose::Farewell => self.claim.map(|claim| claim.lapses_at),
             },
-            frame: advert.emit_frame(source, counter as u16),
+            frame,
         });
+    }
+
+    /// Tells the others who this host is, asks who they are, and answers one that
+    /// asked.
+    pub(super) fn introduce(
+        &mut self,
+        asks: bool,
+        answers: Option<Challenge>,
+        out: &mut VecDeque<Output>,
+    ) {
+        let (Some(link), Some(address)) = (self.link, self.source_address()) else {
+            return;
+        };
+        self.counters.introductions += 1;
+        let source = Source {
+            mac: link.mac.0,
+            address,
+        };
+        let asks = asks.then(|| self.trust.challenge());
+        let kind = trailer::Kind::Introduction { asks, answers };
+        let frame = self.signed(kind, source, introduction_header());
+        out.push_back(Output::Transmit {
+            interface: self.interface(),
+            group: self.id,
+            purpose: Purpose::Introduce,
+            not_after: None,
+            frame,
+        });
+    }
+
+    fn signed(&mut self, kind: trailer::Kind, source: Source, header: [u8; HEADER_LEN]) -> Vec<u8> {
+        let trailer = Trailer {
+            kind,
+            key: KeyId::default(),
+            vhid: self.config.vhid,
+            session: self.trust.session(),
+            number: self.trust.next_number(),
+            signature: [0; SIGNATURE_LEN],
+        };
+        let trailer = self.credentials.sign(trailer, source.address, &header);
+        emit_frame(source, trailer.number as u16, &header, &trailer.emit())
     }
 
     pub(super) fn announce_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {

@@ -355,7 +355,11 @@ fn a_host_that_is_master_again_keeps_its_addresses() {
 fn a_new_daemon_goes_on_with_the_lease_of_the_one_before_it() {
     let mut daemon = Daemon::new(vec![group()]);
     let until = daemon.now + ms(700);
-    daemon.handle(Input::Adopt { group: G0, until });
+    daemon.handle(Input::Adopt {
+        group: G0,
+        until,
+        session: Session(7),
+    });
 
     let steps = daemon.link(ETH0, up(ETH0));
 
@@ -376,7 +380,11 @@ fn a_new_daemon_goes_on_with_the_lease_of_the_one_before_it() {
 fn a_lease_is_given_up_where_the_end_comes_before_it_is_gone_on_with() {
     let mut daemon = Daemon::new(vec![group()]);
     let until = daemon.now + ms(700);
-    daemon.handle(Input::Adopt { group: G0, until });
+    daemon.handle(Input::Adopt {
+        group: G0,
+        until,
+        session: Session(7),
+    });
 
     let steps = daemon.handle(Input::Shutdown);
 
@@ -388,7 +396,11 @@ fn a_lease_is_given_up_where_the_end_comes_before_it_is_gone_on_with() {
 fn a_lease_that_has_ended_is_not_gone_on_with() {
     let mut daemon = Daemon::new(vec![group()]);
     let until = daemon.now;
-    daemon.handle(Input::Adopt { group: G0, until });
+    daemon.handle(Input::Adopt {
+        group: G0,
+        until,
+        session: Session(7),
+    });
 
     let steps = daemon.link(ETH0, up(ETH0));
 
@@ -403,7 +415,11 @@ fn a_lease_that_this_host_could_not_have_given_itself_is_not_gone_on_with() {
         let mut daemon = Daemon::new(vec![group()]);
         let until = daemon.now + too_long;
 
-        let adopted = daemon.handle(Input::Adopt { group: G0, until });
+        let adopted = daemon.handle(Input::Adopt {
+            group: G0,
+            until,
+            session: Session(7),
+        });
         daemon.link(ETH0, up(ETH0));
 
         assert_eq!(words(&adopted), ["silence"]);
@@ -416,7 +432,11 @@ fn a_resumed_master_that_cannot_advertise_ends_with_the_lease() {
     let mut daemon = Daemon::new(vec![group()]);
     daemon.failing.insert(Effect::Send);
     let until = daemon.now + ms(700);
-    daemon.handle(Input::Adopt { group: G0, until });
+    daemon.handle(Input::Adopt {
+        group: G0,
+        until,
+        session: Session(7),
+    });
     daemon.link(ETH0, up(ETH0));
 
     let steps = daemon.advance(ms(700));

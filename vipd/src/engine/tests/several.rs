@@ -235,7 +235,7 @@ fn after_a_shutdown_nothing_is_ever_done_again() {
     daemon.handle(Input::Shutdown);
     daemon.advance(ms(1300));
     let foreign = GroupConfig {
-        key: Key::from_passphrase(b"other").unwrap(),
+        auth: Auth::new(Key::from_passphrase(b"other").unwrap(), Policy::Off),
         ..group()
     };
     let adverts = [

@@ -36,7 +36,7 @@ fn a_healthy_master_is_followed() {
 #[test]
 fn adverts_with_another_password_are_counted_and_told_once() {
     let foreign = GroupConfig {
-        key: Key::from_passphrase(b"Secret").unwrap(),
+        auth: Auth::new(Key::from_passphrase(b"Secret").unwrap(), Policy::Off),
         ..group()
     };
     let mut daemon = Daemon::listening(vec![group()]);

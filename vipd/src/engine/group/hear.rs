@@ -1,0 +1,224 @@
+//! What a group hears from others, and whether it believes it.
+
+use super::{Event, Group, Instant, Kind, Outcome, Output, Peer, Reason, Stage, VecDeque};
+use crate::carp::trailer::{self, Trailer};
+use crate::carp::trust::{Policy, Verdict};
+use crate::carp::{Advertisement, Packet};
+
+impl Group {
+    /// An advert for this group's vhid.
+    pub(in crate::engine) fn handle_advert(
+        &mut self,
+        packet: &Packet,
+        advert: &Advertisement,
+        signature: Option<&Trailer>,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        if let Some(peer) = self.believe(packet, advert, signature, now, out) {
+            self.hear(peer, now, out);
+        }
+    }
+
+    /// After the daemon's end: whether this is the advert of a successor.
+    pub(in crate::engine) fn handle_advert_after_end(
+        &mut self,
+        packet: &Packet,
+        advert: &Advertisement,
+        signature: Option<&Trailer>,
+        now: Instant,
+    ) {
+        // It says and asks nothing any more.
+        let mut unsaid = VecDeque::new();
+        if let Some(peer) = self.believe(packet, advert, signature, now, &mut unsaid) {
+            self.hear_successor(peer, now);
+        }
+    }
+
+    /// Another host of the group tells who it is.
+    pub(in crate::engine) fn handle_introduction(
+        &mut self,
+        packet: &Packet,
+        trailer: &Trailer,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        let trailer::Kind::Introduction { asks, answers } = trailer.kind else {
+            return;
+        };
+        if self.trust.policy() == Policy::Off || !self.is_signed(packet, trailer, now, out) {
+            return;
+        }
+        let (from, session) = (packet.source, trailer.session);
+        let heard = self
+            .trust
+            .hear_introduction(from, session, trailer.number, asks, answers, now);
+        if heard.verdict == Verdict::Replayed {
+            // No line for the operator: where a network doubles it is nothing.
+            self.counters.replayed += 1;
+        }
+        let is_stranger = heard.verdict == Verdict::Stranger;
+        let asks_back = is_stranger && self.trust.asks_stranger(session, now);
+        if heard.wants_answer {
+            self.introduce(asks_back, asks, out);
+            // Whoever did not know this host has believed none of its adverts.
+            if self.claim.is_some() {
+                self.advertise(out);
+            }
+        } else if asks_back {
+            self.introduce(true, None, out);
+        }
+        if let Some(peer) = heard.early {
+            self.hear(peer, now, out);
+        }
+    }
+
+    /// Asks the others who they are, at the times at which it does so unprovoked.
+    pub(super) fn introduce_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        if self.trust.asks_if_due(now) {
+            self.introduce(true, None, out);
+        }
+    }
+
+    /// Digest, own adverts, signature: in this order, the cheapest first.
+    fn believe(
+        &mut self,
+        packet: &Packet,
+        advert: &Advertisement,
+        signature: Option<&Trailer>,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) -> Option<Peer> {
+        let (group, from) = (self.id, packet.source);
+        if !self
+            .credentials
+            .verify_digest(advert.counter, &advert.digest)
+        {
+            self.counters.bad_digest += 1;
+            self.log_once(Kind::BadDigest, Event::BadDigest { group, from }, now, out);
+            return None;
+        }
+        if Some(from) == self.source_address() {
+            // Legacy peers adopt our counter, so it proves nothing without the
+            // address (UCARP `carp.c:534`).
+            if self.is_own_counter(advert.counter) {
+                self.note_loop(now, out);
+                return None;
+            }
+            let event = Event::SameSource {
+                group,
+                address: from,
+            };
+            self.log_once(Kind::SameSource, event, now, out);
+        }
+        if !self.trust.believes(from, signature.is_some()) {
+            self.counters.unsigned_refused += 1;
+            let event = Event::UnsignedRefused { group, from };
+            self.log_once(Kind::UnsignedRefused, event, now, out);
+            return None;
+        }
+        let peer = Peer {
+            address: from,
+            interval: advert.interval,
+            counter: advert.counter,
+            is_vipd: advert.is_vipd,
+        };
+        let is_believed = match signature {
+            Some(trailer) if self.trust.policy() != Policy::Off => {
+                self.is_signed(packet, trailer, now, out) && self.is_news(peer, trailer, now, out)
+            }
+            Some(_) | None => true,
+        };
+        is_believed.then_some(peer)
+    }
+
+    /// Whether a signature is right, and another host's.
+    fn is_signed(
+        &mut self,
+        packet: &Packet,
+        trailer: &Trailer,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) -> bool {
+        let (group, from) = (self.id, packet.source);
+        if let Err(error) = self.credentials.verify(trailer, from, &packet.header) {
+            self.counters.bad_signature += 1;
+            let event = Event::BadSignature { group, from, error };
+            self.log_once(Kind::BadSignature, event, now, out);
+            return false;
+        }
+        if trailer.session == self.trust.session() {
+            self.note_loop(now, out);
+            return false;
+        }
+        if self.trust.note_signer(from) {
+            out.push_back(Output::Remember {
+                group,
+                signer: from,
+            });
+        }
+        true
+    }
+
+    /// Whether a signed advert is not an old one.
+    fn is_news(
+        &mut self,
+        peer: Peer,
+        trailer: &Trailer,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) -> bool {
+        match self
+            .trust
+            .hear_advert(trailer.session, trailer.number, peer, now)
+        {
+            Verdict::Believed => true,
+            Verdict::Replayed => {
+                self.counters.replayed += 1;
+                let (group, from) = (self.id, peer.address);
+                self.log_once(Kind::Replayed, Event::Replayed { group, from }, now, out);
+                false
+            }
+            Verdict::Stranger => {
+                self.counters.strangers += 1;
+                if self.trust.asks_stranger(trailer.session, now) {
+                    self.introduce(true, None, out);
+                }
+                false
+            }
+        }
+    }
+
+    fn note_loop(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.counters.looped += 1;
+        self.log_once(Kind::Looped, Event::Looped { group: self.id }, now, out);
+    }
+
+    /// An advert of another host, which is believed.
+    fn hear(&mut self, peer: Peer, now: Instant, out: &mut VecDeque<Output>) {
+        let (group, from) = (self.id, peer.address);
+        self.counters.adverts_received += 1;
+        if peer.interval.ties_with(self.config.timing.interval) {
+            let event = Event::EqualTimers { group, peer: from };
+            self.log_once(Kind::EqualTimers, event, now, out);
+        }
+        let is_unheard = self
+            .claim
+            .is_some_and(|claim| claim.stage == Stage::Advertising);
+        if is_unheard && !peer.is_silent() {
+            // Nobody has heard this host claim the role, for its advert could not
+            // be sent; so whoever is heard took it rightly.
+            let outcome = self.election.lapse(Reason::LeaseExpired, now);
+            self.follow(outcome, now, out);
+        }
+        self.hear_successor(peer, now);
+        let outcome = self.election.advert(peer, now);
+        if outcome == Outcome::Challenged {
+            let event = Event::Challenged { group, from };
+            self.log_once(Kind::Challenged, event, now, out);
+        }
+        self.follow(outcome, now, out);
+        // The master before may just have said that it is silent.
+        self.advance(now, out);
+    }
+}
