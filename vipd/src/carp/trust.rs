@@ -107,6 +107,8 @@ struct Known {
     asked_at: Option<Instant>,
     /// An advert that came before the session was introduced.
     early: Option<(u64, Peer)>,
+    /// It was introduced before the present challenge.
+    is_former: bool,
     heard_at: Instant,
 }
 
@@ -273,6 +275,7 @@ impl Trust {
         let mut early = None;
         if known.standing == Standing::Stranger && answers_us {
             known.standing = Standing::Introduced;
+            known.is_former = false;
             known.heard_at = now;
             known.advert = known.advert.max(number);
             let is_newer = |(early, _): &(u64, Peer)| *early > number;
@@ -316,6 +319,7 @@ impl Trust {
                 known.standing = Standing::Stranger;
                 known.asked_at = None;
                 known.early = None;
+                known.is_former = true;
             }
         }
         if self.policy != Policy::Off {
@@ -356,12 +360,7 @@ impl Trust {
         if now < self.wakes_before(takes_over_at) || self.has_considered(takes_over_at).is_some() {
             return false;
         }
-        let is_recent = |known: &Known| {
-            known.standing == Standing::Stranger
-                && known.early.is_some()
-                && now.since(known.heard_at) <= recently
-        };
-        let asks = self.known.iter().any(is_recent);
+        let asks = self.has_stranger(now, recently);
         // Where there was no time to ask before, the answer is waited for.
         let until = match asks {
             true => takes_over_at.max(now + self.gap),
@@ -369,6 +368,26 @@ impl Trust {
         };
         self.considered = Some((takes_over_at, until));
         asks
+    }
+
+    /// Somebody has introduced itself. If it was the last one that
+    /// [`Self::asks_before`] asked, there is nothing more to wait for than the advert
+    /// that a master among them adds.
+    pub fn has_answered(&mut self, takes_over_at: Instant, recently: Duration, now: Instant) {
+        if let Some(until) = self.has_considered(takes_over_at)
+            && !self.has_stranger(now, recently)
+        {
+            let until = until.min(takes_over_at.max(now + self.gap / 4));
+            self.considered = Some((takes_over_at, until));
+        }
+    }
+
+    fn has_stranger(&self, now: Instant, recently: Duration) -> bool {
+        self.known.iter().any(|known| {
+            known.standing == Standing::Stranger
+                && (known.early.is_some() || known.is_former)
+                && now.since(known.heard_at) <= recently
+        })
     }
 
     /// When a host that would take over at `takes_over_at` has something to do
@@ -446,6 +465,7 @@ impl Trust {
                 standing: Standing::Stranger,
                 asked_at: None,
                 early: None,
+                is_former: false,
                 heard_at: now,
             });
             self.known.len() - 1

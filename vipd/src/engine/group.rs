@@ -143,6 +143,7 @@ impl Group {
     }
 
     pub(super) fn handle_deadline(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.introduce_if_due(now, out);
         if !self.hesitates(now, out) {
             let outcome = self.election.deadline(now);
             self.follow(outcome, now, out);
@@ -150,7 +151,6 @@ impl Group {
         self.advance(now, out);
         self.announce_if_due(now, out);
         self.unplace_if_due(now, out);
-        self.introduce_if_due(now, out);
     }
 
     /// Before it takes over it asks those who may live, and waits for their answer.

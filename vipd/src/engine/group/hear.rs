@@ -71,6 +71,10 @@ impl Group {
         if let Some(peer) = heard.early {
             self.hear(peer, now, out);
         }
+        if let Some(at) = self.election.takes_over_at() {
+            let recently = self.config.timing.master_down(None);
+            self.trust.has_answered(at, recently, now);
+        }
     }
 
     /// Asks the others who they are, at the times at which it does so unprovoked.

@@ -307,3 +307,29 @@ fn keys_are_changed_on_a_living_pair_without_a_change_of_role() {
         assert_eq!(pair.roles(), MASTER_AND_BACKUP, "{one} and {other}");
     }
 }
+
+#[test]
+fn a_preferred_master_that_slept_is_back_as_soon_as_the_other_says_farewell() {
+    let mut pair = Pair::start([Policy::Send; 2]);
+    pair.advance(ms(6_000));
+    assert_eq!(pair.roles(), MASTER_AND_BACKUP);
+    // What is sent to it waits in its socket.
+    let mut waiting = Vec::new();
+    for _ in 0..5_000 {
+        for step in pair.hosts[1].advance(ms(1)) {
+            if step.frame.len() > 60 {
+                waiting.push(step.frame);
+            }
+        }
+    }
+    assert_eq!(pair.hosts[1].role(G0), Role::Master);
+    pair.hosts[0].stall(ms(5_000));
+    for frame in waiting {
+        let steps = pair.hosts[0].hear(&frame[14..]);
+        pair.carry(0, &steps);
+    }
+    pair.advance(ms(100));
+    assert_eq!(pair.roles(), MASTER_AND_BACKUP);
+    let answers = |h: usize| pair.hosts[h].view(G0).lease.is_some();
+    assert!(answers(0) && !answers(1));
+}
