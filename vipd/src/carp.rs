@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub mod auth;
 pub mod election;
+pub mod explain;
 pub mod keyring;
 pub mod packet;
 pub mod timers;
@@ -23,6 +24,7 @@ pub mod trust;
 
 pub use auth::{Authenticator, Key, KeyError};
 pub use election::{Election, Outcome, Peer, Reason, Role, Transition};
+pub use explain::{Difference, Mismatch};
 pub use keyring::{Credentials, Keyring, KeyringError, SignatureError};
 pub use packet::{Advertisement, DecodeError, Packet};
 pub use trailer::{KeyId, Session};

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use crate::carp::packet::{Body, Source};
-use crate::carp::{DecodeError, Interval, Packet, Reason, Session, SignatureError, Vhid};
+use crate::carp::{DecodeError, Interval, Mismatch, Packet, Reason, Session, SignatureError, Vhid};
 use crate::mac::MacAddr;
 use crate::time::{Duration, Instant};
 
@@ -184,7 +184,13 @@ pub enum Event {
         transition: crate::carp::Transition,
     },
     /// Adverts with this vhid do not verify: another password or address set.
-    BadDigest { group: GroupId, from: Ipv4Addr },
+    BadDigest {
+        group: GroupId,
+        from: Ipv4Addr,
+        mismatch: Mismatch,
+    },
+    /// A VRRP router uses the vhid as its router id.
+    VrrpRouter { group: GroupId, from: Ipv4Addr },
     /// Adverts are not signed, though their sender has signed before or all must.
     UnsignedRefused { group: GroupId, from: Ipv4Addr },
     /// The signature of adverts or introductions is wrong.

@@ -50,6 +50,15 @@ impl Keyring {
         self.keys[0].0
     }
 
+    /// Whether there is a key with this id.
+    pub fn has(&self, id: KeyId) -> bool {
+        self.keys.iter().any(|(own, _)| *own == id)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.iter().map(|(_, key)| key)
+    }
+
     /// See [`Key::sign_note`]; by the key that signs.
     pub fn sign_note(&self, note: &[u8]) -> [u8; 20] {
         self.keys[0].1.sign_note(note)

@@ -13,6 +13,10 @@ const QUIET: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     BadDigest,
+    UnknownKey,
+    NoPassword,
+    OtherAddresses,
+    VrrpRouter,
     UnsignedRefused,
     BadSignature,
     Replayed,

@@ -17,7 +17,7 @@ use super::{
     Output, Placement, Purpose, Reason, Source, Vhid,
 };
 use crate::carp::trust::Trust;
-use crate::carp::{Credentials, Election, Outcome, Peer, Role, Session, Transition, election};
+use crate::carp::{Credentials, Election, Mismatch, Outcome, Peer, Role, Session, Transition, election};
 
 use claim::{Claim, Stage};
 
@@ -31,8 +31,15 @@ pub struct GroupCounters {
     pub adverts_sent: u64,
     /// Adverts of others that verified.
     pub adverts_received: u64,
-    /// Adverts with our vhid whose digest does not verify.
+    /// Adverts with our vhid whose digest does not verify; and of these, those
+    /// that were made with a key that this host does not have, without a password,
+    /// and with other virtual addresses.
     pub bad_digest: u64,
+    pub bad_digest_unknown_key: u64,
+    pub bad_digest_no_password: u64,
+    pub bad_digest_addresses: u64,
+    /// Packets of VRRP routers with our vhid as their id.
+    pub vrrp: u64,
     /// Our own adverts, come back.
     pub looped: u64,
     /// Unsigned adverts where signed ones are due.
@@ -106,6 +113,8 @@ pub(super) struct Group {
     last_provoked: Option<Instant>,
     since: Option<(Instant, Reason)>,
     episodes: Episodes,
+    /// What was found out last of a digest that does not verify: of whose, and when.
+    mismatch: Option<(Ipv4Addr, Mismatch, Instant)>,
     counters: GroupCounters,
 }
 
@@ -138,6 +147,7 @@ impl Group {
             last_provoked: None,
             since: None,
             episodes: Episodes::default(),
+            mismatch: None,
             counters: GroupCounters::default(),
         }
     }

@@ -3,7 +3,11 @@
 use super::{Event, Group, Instant, Kind, Outcome, Output, Peer, Reason, Stage, VecDeque};
 use crate::carp::trailer::{self, Trailer};
 use crate::carp::trust::{Policy, Verdict};
-use crate::carp::{Advertisement, Packet};
+use crate::carp::explain::explain;
+use crate::carp::{Advertisement, Mismatch, Packet};
+
+/// Least time between two searches for the reason of a bad digest.
+const EXPLAIN_GAP: Duration = Duration::from_secs(1);
 
 impl Group {
     /// An advert for this group's vhid.
@@ -98,8 +102,7 @@ impl Group {
             .credentials
             .verify_digest(advert.counter, &advert.digest)
         {
-            self.counters.bad_digest += 1;
-            self.log_once(Kind::BadDigest, Event::BadDigest { group, from }, now, out);
+            self.note_bad_digest(from, advert, signature, now, out);
             return None;
         }
         if Some(from) == self.source_address() {
@@ -134,6 +137,61 @@ impl Group {
             Some(_) | None => true,
         };
         is_believed.then_some(peer)
+    }
+
+    /// Says why, as far as it can be found out, and not for each packet anew.
+    fn note_bad_digest(
+        &mut self,
+        from: Ipv4Addr,
+        advert: &Advertisement,
+        signature: Option<&Trailer>,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        self.counters.bad_digest += 1;
+        let mismatch = match self.mismatch {
+            Some((of, mismatch, _)) if of == from => mismatch,
+            Some((_, _, at)) if now.since(at) < EXPLAIN_GAP => return,
+            Some(_) | None => {
+                let (config, keys) = (&self.config, &self.config.auth.keys);
+                let found = explain(keys, config.vhid, &config.vips, advert, signature);
+                self.mismatch = Some((from, found, now));
+                found
+            }
+        };
+        let kind = match mismatch {
+            Mismatch::UnknownKey(_) => {
+                self.counters.bad_digest_unknown_key += 1;
+                Kind::UnknownKey
+            }
+            Mismatch::NoPassword => {
+                self.counters.bad_digest_no_password += 1;
+                Kind::NoPassword
+            }
+            Mismatch::Addresses(_) => {
+                self.counters.bad_digest_addresses += 1;
+                Kind::OtherAddresses
+            }
+            Mismatch::Unknown => Kind::BadDigest,
+        };
+        let event = Event::BadDigest {
+            group: self.id,
+            from,
+            mismatch,
+        };
+        self.log_once(kind, event, now, out);
+    }
+
+    /// A VRRP router has this group's vhid as its id.
+    pub(in crate::engine) fn note_vrrp(
+        &mut self,
+        from: Ipv4Addr,
+        now: Instant,
+        out: &mut VecDeque<Output>,
+    ) {
+        self.counters.vrrp += 1;
+        let group = self.id;
+        self.log_once(Kind::VrrpRouter, Event::VrrpRouter { group, from }, now, out);
     }
 
     /// Whether a signature is right, and another host's.

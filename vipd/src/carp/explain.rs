@@ -1,0 +1,155 @@
+//! Why an advert's digest is not right, as far as that can be found out: the
+//! mistakes that people make when they set up a second host.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::auth::{Authenticator, Key};
+use super::trailer::{KeyId, Trailer};
+use super::{Advertisement, Keyring, Vhid};
+
+/// What is different at the host that sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// It was made with a key of which this host knows nothing.
+    UnknownKey(KeyId),
+    /// It has no password, as a BSD host that was given none.
+    NoPassword,
+    /// It has the same password, and other virtual addresses.
+    Addresses(Difference),
+    /// Another password, or other addresses altogether; or it is no CARP.
+    Unknown,
+}
+
+/// How its virtual addresses differ from this host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// It has this one and no other: UCARP cannot have more.
+    Only(Ipv4Addr),
+    Lacks(Ipv4Addr),
+    HasToo(Ipv4Addr),
+    /// It has `theirs` where this host has `ours`.
+    HasInstead {
+        ours: Ipv4Addr,
+        theirs: Ipv4Addr,
+    },
+}
+
+/// Addresses of a group up to which differences are looked for. It bounds the work
+/// to some hundred digests, which is some tenths of a millisecond.
+const MOST: usize = 16;
+
+/// Looks for what would make the digest right.
+pub fn explain(
+    keyring: &Keyring,
+    vhid: Vhid,
+    vips: &[Ipv4Addr],
+    advert: &Advertisement,
+    trailer: Option<&Trailer>,
+) -> Mismatch {
+    if let Some(trailer) = trailer
+        && !keyring.has(trailer.key)
+    {
+        return Mismatch::UnknownKey(trailer.key);
+    }
+    let is_right = |key: &Key, vips: &[Ipv4Addr]| {
+        let addresses: Vec<IpAddr> = vips.iter().copied().map(IpAddr::V4).collect();
+        Authenticator::new(key, vhid, &addresses).verify(advert.counter, &advert.digest)
+    };
+    if is_right(&Key::unset(), vips) {
+        return Mismatch::NoPassword;
+    }
+    if vips.len() > MOST {
+        return Mismatch::Unknown;
+    }
+    let found = keyring
+        .keys()
+        .find_map(|key| difference(vips, |vips| is_right(key, vips)));
+    found.map_or(Mismatch::Unknown, Mismatch::Addresses)
+}
+
+fn difference(ours: &[Ipv4Addr], is_right: impl Fn(&[Ipv4Addr]) -> bool) -> Option<Difference> {
+    for vip in ours {
+        let others: Vec<Ipv4Addr> = ours.iter().copied().filter(|other| other != vip).collect();
+        if !others.is_empty() && is_right(&[*vip]) {
+            return Some(Difference::Only(*vip));
+        }
+        if is_right(&others) {
+            return Some(Difference::Lacks(*vip));
+        }
+    }
+    // A slip of the finger is in the last number.
+    let [a, b, c, _] = ours.first()?.octets();
+    let neighbours = (0..=255).map(|last| Ipv4Addr::new(a, b, c, last));
+    let neighbours: Vec<Ipv4Addr> = neighbours.filter(|vip| !ours.contains(vip)).collect();
+    for vip in &neighbours {
+        if is_right(&[ours, &[*vip]].concat()) {
+            return Some(Difference::HasToo(*vip));
+        }
+    }
+    if let [ours] = *ours {
+        let theirs = neighbours.into_iter().find(|vip| is_right(&[*vip]))?;
+        return Some(Difference::HasInstead { ours, theirs });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carp::Interval;
+
+    const VIPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 100), Ipv4Addr::new(10, 0, 0, 101)];
+
+    fn key(password: &[u8]) -> Key {
+        Key::from_passphrase(password).unwrap()
+    }
+
+    /// What this host, with `ours`, says of an advert of one with `theirs`.
+    fn said(ours: &[Ipv4Addr], theirs: &[Ipv4Addr], key_of_theirs: &Key) -> Mismatch {
+        let vhid = Vhid::new(7).unwrap();
+        let addresses: Vec<IpAddr> = theirs.iter().copied().map(IpAddr::V4).collect();
+        let advert = Advertisement {
+            vhid,
+            interval: Interval::new(1, 0),
+            demote: 0,
+            counter: 9,
+            digest: Authenticator::new(key_of_theirs, vhid, &addresses).sign(9),
+            is_vipd: false,
+        };
+        let keyring = Keyring::single(key(b"secret"));
+        explain(&keyring, vhid, ours, &advert, None)
+    }
+
+    #[test]
+    fn each_common_mistake_is_named() {
+        let [one, two] = VIPS;
+        let three = Ipv4Addr::new(10, 0, 0, 200);
+        let right = key(b"secret");
+        let cases = [
+            (&VIPS[..], vec![one], Difference::Only(one)),
+            (&VIPS[..], vec![two], Difference::Only(two)),
+            (&VIPS[..], vec![one, two, three], Difference::HasToo(three)),
+            (&[one, two, three][..], vec![one, three], Difference::Lacks(two)),
+            (&[one][..], vec![], Difference::Lacks(one)),
+            (
+                &[one][..],
+                vec![three],
+                Difference::HasInstead {
+                    ours: one,
+                    theirs: three,
+                },
+            ),
+        ];
+        for (ours, theirs, difference) in cases {
+            assert_eq!(
+                said(ours, &theirs, &right),
+                Mismatch::Addresses(difference),
+                "{ours:?} and {theirs:?}"
+            );
+        }
+        assert_eq!(said(&VIPS, &VIPS, &Key::unset()), Mismatch::NoPassword);
+        assert_eq!(said(&VIPS, &VIPS, &key(b"Secret")), Mismatch::Unknown);
+        let elsewhere = [Ipv4Addr::new(192, 0, 2, 1)];
+        assert_eq!(said(&VIPS, &elsewhere, &right), Mismatch::Unknown);
+    }
+}
