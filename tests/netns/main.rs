@@ -2,6 +2,7 @@
 
 mod announcements;
 mod clean;
+mod diagnosis;
 mod groups;
 mod handover;
 mod interfaces;

@@ -56,6 +56,7 @@ impl World {
             self.disturb(Some(host), FAULT_HOLD);
         }
         let (Event::BadDigest { group, .. }
+        | Event::VrrpRouter { group, .. }
         | Event::UnsignedRefused { group, .. }
         | Event::BadSignature { group, .. }
         | Event::Replayed { group, .. }
@@ -108,6 +109,10 @@ fn grew(old: &GroupCounters, new: &GroupCounters) -> bool {
     new.adverts_sent >= old.adverts_sent
         && new.adverts_received >= old.adverts_received
         && new.bad_digest >= old.bad_digest
+        && new.bad_digest_unknown_key >= old.bad_digest_unknown_key
+        && new.bad_digest_no_password >= old.bad_digest_no_password
+        && new.bad_digest_addresses >= old.bad_digest_addresses
+        && new.vrrp >= old.vrrp
         && new.looped >= old.looped
         && new.unsigned_refused >= old.unsigned_refused
         && new.bad_signature >= old.bad_signature
@@ -134,6 +139,7 @@ fn describe(event: &Event) -> String {
             transition.reason.as_str()
         ),
         Event::BadDigest { .. }
+        | Event::VrrpRouter { .. }
         | Event::UnsignedRefused { .. }
         | Event::BadSignature { .. }
         | Event::Replayed { .. }

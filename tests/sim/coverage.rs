@@ -61,6 +61,7 @@ impl World {
                 "event changed"
             }
             Event::BadDigest { .. } => "event bad digest",
+            Event::VrrpRouter { .. } => "event vrrp router",
             Event::UnsignedRefused { .. } => "event unsigned refused",
             Event::BadSignature { .. } => "event bad signature",
             Event::Replayed { .. } => "event replayed",
@@ -109,9 +110,10 @@ const EFFECTS: [&str; 4] = [
     "effect address",
     "effect announce",
 ];
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 13] = [
     "event changed",
     "event bad digest",
+    "event vrrp router",
     "event unsigned refused",
     "event bad signature",
     "event replayed",

@@ -11,6 +11,7 @@ use crate::config::{Config, GroupFlags, Paths, Process};
 use crate::daemon::{self, Daemon, preflight};
 use crate::engine::Placement;
 use crate::io::control::{self, ClientError};
+use crate::io::secret;
 use crate::io::xdp::Mode;
 use crate::log;
 use crate::status::Status;
@@ -224,6 +225,9 @@ fn run_daemon(args: &RunArgs, common: &Common) -> Exit {
         Ok(guard) => guard,
         Err(error) => return complain(&error, Exit::Failed),
     };
+    if let Err(error) = secret::keep_from_core_dumps() {
+        tracing::warn!("a core dump of this process would contain the passwords: {error}");
+    }
     warn_of_gaps(&config);
     warn_of_exposed(&config);
 

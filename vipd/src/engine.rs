@@ -19,7 +19,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
-use crate::carp::packet::{Body, Source};
+use crate::carp::packet::{Body, Source, vrrp_router};
 use crate::carp::{DecodeError, Interval, Mismatch, Packet, Reason, Session, SignatureError, Vhid};
 use crate::mac::MacAddr;
 use crate::time::{Duration, Instant};
@@ -433,7 +433,15 @@ impl Engine {
         };
         let out = &mut self.outputs;
         let rejection = match Packet::parse(bytes) {
-            Err(error) => Rejection::Decode(error),
+            Err(error) => {
+                if let Some((from, router)) = vrrp_router(bytes)
+                    && let Some(vhid) = Vhid::new(router)
+                    && let Some(group) = find(&mut self.groups, id, vhid)
+                {
+                    group.note_vrrp(from, now, out);
+                }
+                Rejection::Decode(error)
+            }
             Ok(packet) => {
                 let vhid = match &packet.body {
                     Body::Advert { advert, .. } => advert.vhid,

@@ -13,6 +13,9 @@ pub mod netlink;
 /// Settings of an interface under `/proc/sys`.
 pub mod sysctl;
 
+/// Passwords stay in this process.
+pub mod secret;
+
 /// Real-time priority and locked memory.
 pub mod realtime;
 

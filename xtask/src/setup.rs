@@ -316,7 +316,7 @@ const PACKAGES: [Package; 17] = [
         "keepalived",
         "keepalived",
         "the VRRP daemon to compare with",
-        &[Bench],
+        &[Test, Bench],
     ),
     package(
         "iputils-arping",

@@ -212,6 +212,25 @@ impl Packet {
     }
 }
 
+/// Whether a datagram that is no CARP is an advertisement of VRRP, which shares
+/// CARP's protocol number and destination: by whom, and with which router id.
+/// Version 2 begins like CARP, but counts addresses (RFC 3768, section 5.1:
+/// 8 bytes, 4 for each address, 8 of authentication); version 3 does not
+/// (RFC 5798, section 5.1).
+pub fn vrrp_router(datagram: &[u8]) -> Option<(Ipv4Addr, u8)> {
+    let (source, payload) = parse_ipv4(datagram).ok()?;
+    let [version_and_type, router, _, count, ..] = *payload else {
+        return None;
+    };
+    let addresses = 4 * usize::from(count);
+    let is_vrrp = match version_and_type {
+        0x21 => payload.len() == 8 + addresses + 8 && checksum(payload) == 0,
+        0x31 => payload.len() == 8 + addresses,
+        _ => false,
+    };
+    is_vrrp.then_some((source, router))
+}
+
 /// The CARP header that an introduction travels behind. Nobody serves vhid 0; for
 /// whoever looked at the interval, it would be the slowest.
 pub fn introduction_header() -> [u8; HEADER_LEN] {

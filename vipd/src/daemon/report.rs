@@ -5,7 +5,7 @@ use tracing::{error, info, warn};
 
 use super::clock;
 use super::port::Port;
-use crate::carp::Role;
+use crate::carp::{Difference, Mismatch, Role};
 use crate::config::Process;
 use crate::engine::{Engine, Event, GroupId, GroupView};
 use crate::io::control;
@@ -27,10 +27,20 @@ pub(super) fn log(engine: &Engine, event: Event) {
                 None => info!(group, reason, was = from, "became {to}"),
             }
         }
-        Event::BadDigest { group, from } => warn!(
+        Event::BadDigest {
+            group,
+            from,
+            mismatch,
+        } => warn!(
             group = name(group),
             peer = %from,
-            "adverts do not verify: the password or the virtual addresses differ, or it is another cluster or a VRRP router with this id"
+            "adverts do not verify: {}",
+            explained(mismatch)
+        ),
+        Event::VrrpRouter { group, from } => warn!(
+            group = name(group),
+            router = %from,
+            "a VRRP router uses the group's vhid as its router id: use another vhid, since switches and tools take both for the same"
         ),
         Event::UnsignedRefused { group, from } => warn!(
             group = name(group),
@@ -86,6 +96,32 @@ pub(super) fn log(engine: &Engine, event: Event) {
                 group = name(group),
                 "adverts cannot be sent; without one the lease ends"
             );
+        }
+    }
+}
+
+/// What the operator of the other host has set differently.
+fn explained(mismatch: Mismatch) -> String {
+    match mismatch {
+        Mismatch::UnknownKey(id) => format!(
+            "they are made with key {}, which this host does not have: an old one, or one that it was not given yet (--key)",
+            id.0
+        ),
+        Mismatch::NoPassword => "that host has no password".to_owned(),
+        Mismatch::Addresses(Difference::Only(vip)) => format!(
+            "that host has the virtual address {vip} only, and this one has more: all must have the same, of which UCARP can have one"
+        ),
+        Mismatch::Addresses(Difference::Lacks(vip)) => {
+            format!("that host does not have the virtual address {vip}: all must have the same")
+        }
+        Mismatch::Addresses(Difference::HasToo(vip)) => {
+            format!("that host has the virtual address {vip} too: all must have the same")
+        }
+        Mismatch::Addresses(Difference::HasInstead { ours, theirs }) => {
+            format!("that host has the virtual address {theirs}, and this one {ours}")
+        }
+        Mismatch::Unknown => {
+            "the password differs, or several virtual addresses; or it is another cluster with this vhid".to_owned()
         }
     }
 }

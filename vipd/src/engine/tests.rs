@@ -389,7 +389,8 @@ fn describe_event(event: Event) -> (GroupId, String) {
             let words = format!("{from} to {to}: {}", transition.reason.as_str());
             (group, words)
         }
-        Event::BadDigest { group, from } => (group, format!("bad digest of {from}")),
+        Event::BadDigest { group, from, .. } => (group, format!("bad digest of {from}")),
+        Event::VrrpRouter { group, from } => (group, format!("vrrp router {from}")),
         Event::UnsignedRefused { group, from } => (group, format!("unsigned of {from}")),
         Event::BadSignature { group, from, error } => {
             (group, format!("bad signature of {from}: {error}"))

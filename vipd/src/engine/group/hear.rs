@@ -1,6 +1,6 @@
 //! What a group hears from others, and whether it believes it.
 
-use super::{Event, Group, Instant, Kind, Outcome, Output, Peer, Reason, Stage, VecDeque};
+use super::{Duration, Event, Group, Instant, Kind, Outcome, Output, Peer, Reason, Stage, VecDeque};
 use crate::carp::trailer::{self, Trailer};
 use crate::carp::trust::{Policy, Verdict};
 use crate::carp::explain::explain;

@@ -1,6 +1,7 @@
 //! What is heard: whose adverts are believed, and what is only counted.
 
 use super::*;
+use crate::carp::{Difference, Mismatch};
 
 /// Hears `datagram` every second for a minute, and more often than a backup
 /// would wait; returns what was done.
@@ -306,4 +307,70 @@ fn a_peer_of_the_same_rank_is_told_once() {
     let steps = hear_for_a_minute(&mut daemon, || peer.advert(1, 0));
 
     assert_eq!(words(&steps), ["log equal timers of 10.0.0.6"]);
+}
+
+#[test]
+fn a_bad_digest_is_explained_once_and_counted_by_its_reason() {
+    let mut daemon = Daemon::listening(vec![group()]);
+    let second = Ipv4Addr::new(10, 0, 0, 101);
+    let with = |password: &[u8], vips: Vec<Ipv4Addr>| GroupConfig {
+        auth: Auth::new(Key::from_passphrase(password).unwrap(), Policy::Off),
+        vips,
+        ..group()
+    };
+    let mut other = Neighbour::of(&with(b"Secret", vec![VIP]), HIGHER);
+    let mut more = Neighbour::of(&with(b"secret", vec![VIP, second]), LOWER);
+    let mut logged = 0;
+    for _ in 0..5 {
+        daemon.stall(ms(2000));
+        logged += count(&daemon.hear(&other.advert(1, 0)), "log bad digest");
+        daemon.stall(ms(2000));
+        logged += count(&daemon.hear(&more.advert(1, 0)), "log bad digest");
+    }
+    let counters = daemon.view(G0).counters;
+    assert_eq!((counters.bad_digest, counters.bad_digest_addresses), (10, 5));
+    assert_eq!(counters.adverts_received, 0);
+    assert_eq!(logged, 2, "one line for each reason");
+
+    daemon.stall(ms(61_000));
+    daemon.engine.handle(
+        Input::Datagram {
+            interface: ETH0,
+            bytes: &more.advert(1, 0),
+        },
+        daemon.now,
+    );
+    let difference = Difference::HasToo(second);
+    let said = std::iter::from_fn(|| daemon.engine.poll_output()).any(|output| {
+        matches!(
+            output,
+            Output::Log(Event::BadDigest { mismatch: Mismatch::Addresses(found), .. })
+                if found == difference
+        )
+    });
+    assert!(said);
+}
+
+#[test]
+fn a_vrrp_router_with_the_groups_number_is_named() {
+    let mut daemon = Daemon::listening(vec![group()]);
+    // One address, no authentication, priority 100; from keepalived, 10.0.0.6.
+    let vrrp2 = |router: u8| {
+        let mut bytes = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 6, 224, 0, 0, 18];
+        bytes.extend([0x21, router, 100, 1, 0, 1, 0, 0, 10, 0, 0, 200]);
+        bytes.extend([0; 8]);
+        for (from, to, at) in [(0, 20, 10), (20, 40, 26)] {
+            let sum: u32 = bytes[from..to]
+                .chunks(2)
+                .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
+                .sum();
+            let sum = !((sum & 0xffff) + (sum >> 16)) as u16;
+            bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+        bytes
+    };
+    assert_eq!(words(&daemon.hear(&vrrp2(7))), ["log vrrp router 10.0.0.6"]);
+    assert_eq!(words(&daemon.hear(&vrrp2(7))), [""; 0], "once");
+    assert_eq!(words(&daemon.hear(&vrrp2(8))), [""; 0], "it is nobody's here");
+    assert_eq!(daemon.view(G0).counters.vrrp, 2);
 }
