@@ -50,8 +50,13 @@ pub fn forge(frame: &mut Vec<u8>, forgery: Forgery) {
             }
         }
     }
-    mend(frame, IP, CARP, 10);
+    mend_ip(frame);
     mend(frame, CARP, CARP + HEADER, 6);
+}
+
+/// Makes the checksum of the IP header right.
+pub fn mend_ip(frame: &mut [u8]) {
+    mend(frame, IP, CARP, 10);
 }
 
 /// Makes the checksum of `from..to` right; it is at `at` in there.

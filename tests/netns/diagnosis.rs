@@ -13,9 +13,7 @@ const SECOND_VIP: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 101);
 
 /// Waits until it is counted several times, and returns how often it is logged.
 fn lines(vipd: &Vipd, counter: &str, text: &str) -> usize {
-    wait_until(counter, SOON, || {
-        (vipd.counter(counter) >= 3).then_some(())
-    });
+    wait_until(counter, SOON, || (vipd.counter(counter) >= 3).then_some(()));
     count(vipd, text)
 }
 
@@ -50,13 +48,7 @@ fn another_password_and_other_addresses_are_told_apart_in_one_line_each() {
     for (options, vips, counter, text) in cases {
         let lab = Lab::new();
         let (n1, n2, _client) = pair(&lab);
-        let first = Vipd::start(
-            &n1,
-            &VipdOptions {
-                vips,
-                ..vipd(0)
-            },
-        );
+        let first = Vipd::start(&n1, &VipdOptions { vips, ..vipd(0) });
         // Neither hears the other, so both are master, and advertise.
         let _second = Ucarp::spawn(&n2, &options);
         assert_eq!(lines(&first, counter, text), 1, "{}", first.log());
@@ -79,7 +71,10 @@ fn a_vrrp_router_with_the_groups_number_is_named_once_and_harms_nobody() {
             priority: 200,
         },
     );
-    assert_eq!(lines(&first, "vrrp", "a VRRP router uses the group's vhid"), 1);
+    assert_eq!(
+        lines(&first, "vrrp", "a VRRP router uses the group's vhid"),
+        1
+    );
     assert_eq!(first.role(), "master");
     assert_eq!(first.group()["counters"]["transitions"], 2);
 }

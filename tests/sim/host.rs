@@ -288,7 +288,14 @@ impl World {
                 {
                     let from = Ipv4Addr::UNSPECIFIED;
                     let group = GroupId(0);
-                    self.check_log(host, &vipd::engine::Event::BadDigest { group, from, mismatch: vipd::carp::Mismatch::Unknown });
+                    self.check_log(
+                        host,
+                        &vipd::engine::Event::BadDigest {
+                            group,
+                            from,
+                            mismatch: vipd::carp::Mismatch::Unknown,
+                        },
+                    );
                 }
             }
             Waiting::Link { lan, link } => {

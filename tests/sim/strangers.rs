@@ -1,8 +1,8 @@
 //! What those do to a LAN who are no members of any group, and those who take
 //! addresses away.
 
-use crate::forger::{Forgery, forge};
-use vipd::carp::packet::Source;
+use crate::forger::{Forgery, forge, mend_ip};
+use vipd::carp::packet::{HEADER_LEN, Source, emit_frame};
 use vipd::carp::{Advertisement, Authenticator, Interval, Policy, Vhid};
 use vipd_common::arp::ArpFrame;
 
@@ -84,6 +84,24 @@ impl World {
             }
             self.broadcast(lan, STRANGER, &bytes, Origin::Worthless);
         }
+        self.vrrp_router(lan);
+    }
+
+    /// A VRRP router, version 3, whose number is that of a group.
+    fn vrrp_router(&mut self, lan: usize) {
+        let groups: Vec<Vhid> = self.setup.groups.iter().map(|group| group.vhid).collect();
+        let vhid = self.rng.pick(&groups).value();
+        let source = Source {
+            mac: STRANGER_MAC.0,
+            address: stranger_address(lan),
+        };
+        let mut frame = emit_frame(source, 0, &[0; HEADER_LEN], &[]);
+        let vrrp = [0x31, vhid, 100, 1, 0, 100, 0, 0, 10, 0, 0, 200];
+        frame.truncate(14 + 20);
+        frame.extend_from_slice(&vrrp);
+        frame[16..18].copy_from_slice(&(20 + vrrp.len() as u16).to_be_bytes());
+        mend_ip(&mut frame);
+        self.broadcast(lan, STRANGER, &frame, Origin::Worthless);
     }
 
     pub(super) fn capture(&mut self, lan: usize, frame: &[u8]) {

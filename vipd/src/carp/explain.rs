@@ -68,11 +68,13 @@ pub fn explain(
 }
 
 fn difference(ours: &[Ipv4Addr], is_right: impl Fn(&[Ipv4Addr]) -> bool) -> Option<Difference> {
+    if ours.len() > 1
+        && let Some(vip) = ours.iter().find(|vip| is_right(&[**vip]))
+    {
+        return Some(Difference::Only(*vip));
+    }
     for vip in ours {
         let others: Vec<Ipv4Addr> = ours.iter().copied().filter(|other| other != vip).collect();
-        if !others.is_empty() && is_right(&[*vip]) {
-            return Some(Difference::Only(*vip));
-        }
         if is_right(&others) {
             return Some(Difference::Lacks(*vip));
         }
@@ -129,7 +131,11 @@ mod tests {
             (&VIPS[..], vec![one], Difference::Only(one)),
             (&VIPS[..], vec![two], Difference::Only(two)),
             (&VIPS[..], vec![one, two, three], Difference::HasToo(three)),
-            (&[one, two, three][..], vec![one, three], Difference::Lacks(two)),
+            (
+                &[one, two, three][..],
+                vec![one, three],
+                Difference::Lacks(two),
+            ),
             (&[one][..], vec![], Difference::Lacks(one)),
             (
                 &[one][..],

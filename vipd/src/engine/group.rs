@@ -17,7 +17,9 @@ use super::{
     Output, Placement, Purpose, Reason, Source, Vhid,
 };
 use crate::carp::trust::Trust;
-use crate::carp::{Credentials, Election, Mismatch, Outcome, Peer, Role, Session, Transition, election};
+use crate::carp::{
+    Credentials, Election, Mismatch, Outcome, Peer, Role, Session, Transition, election,
+};
 
 use claim::{Claim, Stage};
 

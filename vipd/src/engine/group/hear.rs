@@ -1,9 +1,13 @@
 //! What a group hears from others, and whether it believes it.
 
-use super::{Duration, Event, Group, Instant, Kind, Outcome, Output, Peer, Reason, Stage, VecDeque};
+use std::net::Ipv4Addr;
+
+use super::{
+    Duration, Event, Group, Instant, Kind, Outcome, Output, Peer, Reason, Stage, VecDeque,
+};
+use crate::carp::explain::explain;
 use crate::carp::trailer::{self, Trailer};
 use crate::carp::trust::{Policy, Verdict};
-use crate::carp::explain::explain;
 use crate::carp::{Advertisement, Mismatch, Packet};
 
 /// Least time between two searches for the reason of a bad digest.
@@ -191,7 +195,12 @@ impl Group {
     ) {
         self.counters.vrrp += 1;
         let group = self.id;
-        self.log_once(Kind::VrrpRouter, Event::VrrpRouter { group, from }, now, out);
+        self.log_once(
+            Kind::VrrpRouter,
+            Event::VrrpRouter { group, from },
+            now,
+            out,
+        );
     }
 
     /// Whether a signature is right, and another host's.

@@ -328,7 +328,10 @@ fn a_bad_digest_is_explained_once_and_counted_by_its_reason() {
         logged += count(&daemon.hear(&more.advert(1, 0)), "log bad digest");
     }
     let counters = daemon.view(G0).counters;
-    assert_eq!((counters.bad_digest, counters.bad_digest_addresses), (10, 5));
+    assert_eq!(
+        (counters.bad_digest, counters.bad_digest_addresses),
+        (10, 5)
+    );
     assert_eq!(counters.adverts_received, 0);
     assert_eq!(logged, 2, "one line for each reason");
 
@@ -356,7 +359,9 @@ fn a_vrrp_router_with_the_groups_number_is_named() {
     let mut daemon = Daemon::listening(vec![group()]);
     // One address, no authentication, priority 100; from keepalived, 10.0.0.6.
     let vrrp2 = |router: u8| {
-        let mut bytes = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 6, 224, 0, 0, 18];
+        let mut bytes = vec![
+            0x45, 0, 0, 40, 0, 0, 0, 0, 255, 112, 0, 0, 10, 0, 0, 6, 224, 0, 0, 18,
+        ];
         bytes.extend([0x21, router, 100, 1, 0, 1, 0, 0, 10, 0, 0, 200]);
         bytes.extend([0; 8]);
         for (from, to, at) in [(0, 20, 10), (20, 40, 26)] {
@@ -371,6 +376,10 @@ fn a_vrrp_router_with_the_groups_number_is_named() {
     };
     assert_eq!(words(&daemon.hear(&vrrp2(7))), ["log vrrp router 10.0.0.6"]);
     assert_eq!(words(&daemon.hear(&vrrp2(7))), [""; 0], "once");
-    assert_eq!(words(&daemon.hear(&vrrp2(8))), [""; 0], "it is nobody's here");
+    assert_eq!(
+        words(&daemon.hear(&vrrp2(8))),
+        [""; 0],
+        "it is nobody's here"
+    );
     assert_eq!(daemon.view(G0).counters.vrrp, 2);
 }
