@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, recv, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use vipd::carp::Advertisement;
 use vipd_common::arp::ArpFrame;
@@ -36,6 +36,11 @@ pub struct Frame {
 impl Sniffer {
     /// When this returns it listens.
     pub fn start(host: &Host) -> Self {
+        Self::start_for(host, |_| true)
+    }
+
+    /// The same for those frames that are wanted.
+    pub fn start_for(host: &Host, is_wanted: impl Fn(&[u8]) -> bool + Send + 'static) -> Self {
         let frames = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let (ready, is_ready) = mpsc::channel();
@@ -47,10 +52,12 @@ impl Sniffer {
                 let kind = Type::RAW.nonblocking().cloexec();
                 let socket = Socket::new(Domain::PACKET, kind, Some(protocol))
                     .expect("a packet socket opens");
+                sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER)
+                    .expect("root may");
                 let started = now();
                 ready.send(started).expect("the sniffer's maker waits");
                 while !stop.load(Ordering::Relaxed) {
-                    read_all(&socket, started, &frames);
+                    read_all(&socket, started, &frames, &is_wanted);
                 }
             })
         };
@@ -131,12 +138,20 @@ impl Drop for Sniffer {
     }
 }
 
-fn read_all(socket: &Socket, started: Instant, frames: &Mutex<Vec<Frame>>) {
+fn read_all(
+    socket: &Socket,
+    started: Instant,
+    frames: &Mutex<Vec<Frame>>,
+    is_wanted: &impl Fn(&[u8]) -> bool,
+) {
     let timeout = Timespec::try_from(RESPONSE).expect("a short time");
     // An interruption only comes round earlier.
     let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout));
     let mut bytes = [0; 2048];
     while let Ok((length, _)) = recv(socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+        if !is_wanted(&bytes[..length]) {
+            continue;
+        }
         let frame = Frame {
             at: now() - started,
             bytes: bytes[..length].to_vec(),
@@ -150,6 +165,9 @@ fn read_all(socket: &Socket, started: Instant, frames: &Mutex<Vec<Frame>>) {
 
 /// How soon it hears that it is to end.
 const RESPONSE: Duration = Duration::from_millis(100);
+
+/// Bytes that wait for a sniffer which is slow; more are lost.
+const RECEIVE_BUFFER: usize = 1 << 24;
 
 /// Every protocol (`ETH_P_ALL`, linux/if_ether.h).
 const ETH_P_ALL: u16 = 3;

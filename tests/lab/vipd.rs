@@ -33,6 +33,12 @@ pub struct VipdOptions {
     pub keep_on_exit: bool,
     /// `--realtime`
     pub realtime: bool,
+    /// `--auth`; the default if `None`.
+    pub auth: Option<&'static str>,
+    /// `--key`: number and password.
+    pub keys: Vec<(u8, String)>,
+    /// `--sign-with`
+    pub sign_with: Option<u8>,
 }
 
 impl VipdOptions {
@@ -49,13 +55,20 @@ impl VipdOptions {
             addresses: "interface",
             keep_on_exit: false,
             realtime: false,
+            auth: None,
+            keys: Vec::new(),
+            sign_with: None,
         }
     }
 
-    /// The arguments of `vipd`. Writes the password to a file of the host.
+    /// The arguments of `vipd`. Writes the passwords to files of the host.
     pub fn arguments(&self, host: &Host) -> Vec<String> {
-        let passfile = host.directory().join("password");
-        fs::write(&passfile, format!("{}\n", self.password)).expect("cannot write a password");
+        let write = |name: String, password: &str| {
+            let path = host.directory().join(name);
+            fs::write(&path, format!("{password}\n")).expect("cannot write a password");
+            path
+        };
+        let passfile = write("password".to_owned(), &self.password);
         let vips: Vec<String> = self.vips.iter().map(ToString::to_string).collect();
         let mut arguments = vec![
             "run".to_owned(),
@@ -77,6 +90,12 @@ impl VipdOptions {
         if self.realtime {
             arguments.push("--realtime".to_owned());
         }
+        arguments.extend(self.auth.map(|auth| format!("--auth={auth}")));
+        for (id, password) in &self.keys {
+            let path = write(format!("password-{id}"), password);
+            arguments.push(format!("--key={id}={}", path.display()));
+        }
+        arguments.extend(self.sign_with.map(|id| format!("--sign-with={id}")));
         arguments
     }
 }

@@ -3,6 +3,7 @@
 mod announcements;
 mod clean;
 mod diagnosis;
+mod forger;
 mod groups;
 mod handover;
 mod interfaces;

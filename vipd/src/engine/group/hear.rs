@@ -109,7 +109,8 @@ impl Group {
             self.note_bad_digest(from, advert, signature, now, out);
             return None;
         }
-        if Some(from) == self.source_address() {
+        let is_own_address = Some(from) == self.source_address();
+        if is_own_address {
             // Legacy peers adopt our counter, so it proves nothing without the
             // address (UCARP `carp.c:534`).
             if self.is_own_counter(advert.counter) {
@@ -122,7 +123,9 @@ impl Group {
             };
             self.log_once(Kind::SameSource, event, now, out);
         }
-        if !self.trust.believes(from, signature.is_some()) {
+        // As this host signs, nothing else is said from its address either.
+        let must_sign = is_own_address && self.trust.policy() != Policy::Off;
+        if !self.trust.believes(from, signature.is_some()) || must_sign && signature.is_none() {
             self.counters.unsigned_refused += 1;
             let event = Event::UnsignedRefused { group, from };
             self.log_once(Kind::UnsignedRefused, event, now, out);

@@ -250,6 +250,29 @@ fn a_host_that_has_signed_is_not_believed_unsigned_even_after_a_restart() {
     );
 }
 
+/// Nobody else signs in this group, so that no list says of its address that it does.
+#[test]
+fn a_host_does_not_believe_its_own_address_unsigned() {
+    for policy in [Policy::Send, Policy::Require] {
+        let mut pair = Pair::start([policy; 2]);
+        pair.advance(ms(6_000));
+        let last = pair.captured.iter().rev().find(|(from, _)| *from == 0);
+        // Better than the one that it was, from before a restart.
+        let unsigned = forgeries(&last.unwrap().1).pop().unwrap();
+        let mut host = Daemon::seeded(vec![signing(policy, 50, true)], 99);
+        host.link(ETH0, link_of(0));
+        host.advance(ms(4_000));
+        assert_eq!(host.role(G0), Role::Master);
+        host.hear(&unsigned);
+        assert_eq!(host.role(G0), Role::Master, "{policy:?}");
+        let counters = host.view(G0).counters;
+        assert_eq!(
+            (counters.unsigned_refused, counters.adverts_received),
+            (1, 0)
+        );
+    }
+}
+
 #[test]
 fn who_signs_for_the_first_time_is_to_be_remembered() {
     let mut daemon = Daemon::seeded(vec![signing(Policy::Send, 50, true)], 99);
