@@ -2,6 +2,7 @@
 
 mod announcements;
 mod clean;
+mod flood;
 mod groups;
 mod handover;
 mod interfaces;
