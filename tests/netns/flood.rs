@@ -258,3 +258,27 @@ fn after_a_flood_the_backup_takes_over_from_a_master_that_died_in_it() {
     assert_eq!(answered_by, [scene.hosts[1].mac()]);
     assert!(asked[0].fraction() > 0.5, "{}", asked[0].fraction());
 }
+
+#[test]
+fn a_backup_whose_socket_a_flood_filled_takes_over_from_nobody_who_lives() {
+    let mut scene = Scene::start("send");
+    let before = State::of(&scene.daemons[1]);
+    scene.daemons[1].stop();
+    let flooder = Flooder::start(&scene.flooder, scene.frames(Flood::WrongDigest));
+    // As long as it waits for its master, and less than an interval longer: the
+    // master's adverts found no room, and it does not look as if it had slept.
+    thread::sleep(Duration::from_millis(3250));
+    flooder.stop();
+    assert!(scene.lost(1) > 0, "the flood does not fill the socket");
+    scene.daemons[1].cont();
+
+    let received = scene.daemons[1].counter("adverts_received");
+    wait_until("the master is heard again", SOON, || {
+        (scene.daemons[1].counter("adverts_received") >= received + 2).then_some(())
+    });
+    let after = State::of(&scene.daemons[1]);
+    assert_eq!(
+        (before.role, before.transitions),
+        (after.role, after.transitions)
+    );
+}
