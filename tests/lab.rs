@@ -22,9 +22,11 @@ use std::{fs, process};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
+mod asker;
 mod census;
 mod daemon;
 mod echo;
+mod flooder;
 mod forger;
 mod host;
 mod keepalived;
@@ -34,9 +36,11 @@ mod ucarp;
 mod vipd;
 mod wait;
 
+pub use asker::{Asked, Asker};
 pub use census::{Census, Count};
 pub use daemon::Daemon;
 pub use echo::{Echo, Echoes};
+pub use flooder::{Captured, Flood, Flooder};
 pub use forger::{EVERYBODY, Forger, Storm};
 pub use host::Host;
 pub use keepalived::{Keepalived, KeepalivedOptions};

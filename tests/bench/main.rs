@@ -6,6 +6,7 @@ use std::env;
 use std::process::ExitCode;
 
 mod failover;
+mod flood;
 mod machine;
 mod options;
 mod responder;
@@ -18,13 +19,14 @@ fn main() -> ExitCode {
     let words: Vec<String> = words.collect();
     let ended = match name.as_str() {
         "failover" => failover::run(&words),
+        "flood" => flood::run(&words),
         "responder" => responder::run(&words),
         "scale" => scale::run(&words),
         "steady" => steady::run(&words),
         // A part of `scale`: one vipd with many groups.
         "daemon" => scale::daemon::run(&words),
         _ => {
-            eprintln!("usage: vipd-bench failover|responder|scale|steady [--help]");
+            eprintln!("usage: vipd-bench failover|flood|responder|scale|steady [--help]");
             return ExitCode::from(2);
         }
     };

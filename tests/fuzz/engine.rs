@@ -184,7 +184,11 @@ impl Host {
             }
             _ => match bytes.byte() {
                 0..128 => self.adopt(bytes),
-                128..192 => self.nobody(),
+                128..160 => self.nobody(),
+                160..192 => {
+                    let interface = INTERFACE;
+                    self.handle(Input::Missed { interface });
+                }
                 192.. => {
                     self.has_begun = true;
                     self.handle(Input::Shutdown);
@@ -231,6 +235,7 @@ impl Host {
         self.handle(Input::Placed { group });
         self.handle(Input::AddressLost { interface, address });
         self.handle(Input::Datagram { interface, bytes });
+        self.handle(Input::Missed { interface });
         assert!(self.engine.group(group).is_none() && self.engine.link(interface).is_none());
     }
 

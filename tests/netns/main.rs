@@ -3,6 +3,7 @@
 mod announcements;
 mod clean;
 mod diagnosis;
+mod flood;
 mod forger;
 mod groups;
 mod handover;

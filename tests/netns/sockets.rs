@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use vipd::carp::packet::Source;
+use vipd::carp::{Advertisement, Interval, Vhid};
 use vipd::io::netlink;
 use vipd::io::packet_socket::{AdvertSocket, Error, FrameSocket};
 use vipd_tests::lab::{Lab, Prober, Ucarp, UcarpOptions, wait_until};
@@ -90,6 +92,51 @@ fn adverts_of_the_own_vhids_arrive_and_no_others() {
         n3.wait_for_carrier();
         while socket.try_recv(&mut buffer).is_ok() {}
         assert_eq!(receive(&socket).await, from_eleven);
+    });
+}
+
+#[test]
+fn what_a_full_socket_loses_is_counted() {
+    let lab = Lab::new();
+    let n1 = lab.host("n1", "10.99.0.1/24");
+    let n2 = lab.host("n2", "10.99.0.2/24");
+    let advert = Advertisement {
+        vhid: Vhid::new(10).unwrap(),
+        interval: Interval::new(1, 0),
+        demote: 0,
+        counter: 0,
+        digest: [0; 20],
+        is_vipd: false,
+    };
+    let source = Source {
+        mac: n1.mac(),
+        address: n1.address(),
+    };
+    let frame = advert.emit_frame(source, 0);
+    let sender = n1.run_in(|| {
+        let eth0 = netlink::lookup("eth0").unwrap();
+        FrameSocket::open("eth0", eth0.ifindex).unwrap()
+    });
+    n2.run_in_async(async || {
+        let socket = open(&[10]);
+        assert_eq!(socket.lost(), 0);
+        // Some at a time, as the queues on the way hold a thousand.
+        wait_until("the buffer is full", SOON, || {
+            for _ in 0..100 {
+                sender.send(&frame).unwrap();
+            }
+            (socket.lost() > 100).then_some(())
+        });
+        let mut held = 0;
+        while socket.try_recv(&mut [0; 2048]).is_ok() {
+            held += 1;
+        }
+        // More than come to a host in any stall that its group survives.
+        assert!(held > 1000, "it held {held}");
+        let lost = socket.lost();
+        sender.send(&frame).unwrap();
+        assert_eq!(receive(&socket).await, (n1.address(), 10));
+        assert_eq!(socket.lost(), lost, "there was room");
     });
 }
 

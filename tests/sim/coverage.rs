@@ -22,6 +22,7 @@ impl World {
     pub(super) fn cover_input(&mut self, input: &Input<'_>) {
         let name = match input {
             Input::Datagram { .. } => "input datagram",
+            Input::Missed { .. } => "input missed",
             Input::Deadline => "input deadline",
             Input::Link { .. } => "input link",
             Input::Adopt { .. } => "input adopt",
@@ -84,8 +85,9 @@ const OTHERS: [&str; 3] = [
     "two answer: not heard",
     "two answer: claims cross",
 ];
-const INPUTS: [&str; 11] = [
+const INPUTS: [&str; 12] = [
     "input datagram",
+    "input missed",
     "input deadline",
     "input link",
     "input adopt",

@@ -36,6 +36,10 @@ pub enum Waiting {
         bytes: Rc<[u8]>,
         origin: Origin,
     },
+    /// There was no room for more datagrams.
+    Missed {
+        lan: usize,
+    },
     Link {
         lan: usize,
         link: Link,
@@ -119,6 +123,23 @@ impl Host {
     fn is_told_to_end(&self) -> bool {
         let is_end = |waiting: &Waiting| matches!(waiting, Waiting::Shutdown);
         self.is_ending || self.waiting.iter().any(is_end)
+    }
+
+    /// What comes to a daemon that is stopped waits for it; of datagrams no more
+    /// than there is room for.
+    fn keep_waiting(&mut self, waiting: Waiting) {
+        let is_datagram = |waiting: &&Waiting| matches!(waiting, Waiting::Datagram { .. });
+        if let Waiting::Datagram { lan, .. } = waiting
+            && self.waiting.iter().filter(is_datagram).count() >= ROOM
+        {
+            let is_told =
+                |told: &Waiting| matches!(told, Waiting::Missed { lan: on } if *on == lan);
+            if !self.waiting.iter().any(is_told) {
+                self.waiting.push_back(Waiting::Missed { lan });
+            }
+            return;
+        }
+        self.waiting.push_back(waiting);
     }
 
     pub fn is_running(&self) -> bool {
@@ -255,7 +276,7 @@ impl World {
             return;
         }
         if self.hosts[host].is_stalled {
-            self.hosts[host].waiting.push_back(waiting);
+            self.hosts[host].keep_waiting(waiting);
             return;
         }
         let is_deaf = self.setup.sabotage == Some(Sabotage::MasterIsDeaf)
@@ -297,6 +318,10 @@ impl World {
                         },
                     );
                 }
+            }
+            Waiting::Missed { lan } => {
+                let interface = InterfaceId(lan as u16);
+                self.feed(host, Input::Missed { interface }, None);
             }
             Waiting::Link { lan, link } => {
                 let interface = InterfaceId(lan as u16);
@@ -437,3 +462,7 @@ const MARK_AT: usize = 14 + 20 + 36;
 
 /// How late a process can be woken on a host that is not overloaded.
 pub const WAKE_DELAY: Nanos = 200 * MICROSECOND;
+
+/// Datagrams that a daemon's sockets hold: few, so that it happens that there is
+/// no room.
+const ROOM: usize = 32;

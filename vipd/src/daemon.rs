@@ -44,8 +44,12 @@ use signers::Signers;
 /// How long a stop waits for the kernel to take addresses off.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
 
-/// Datagrams read in a row before timers are looked at. Far more than queue up
-/// in any stall that a group survives, and a bound for those who flood.
+/// Datagrams read in a row before anything else is looked at: in a flood the loop
+/// still comes round every fraction of a millisecond.
+const TURN: usize = 64;
+
+/// Datagrams read in a row when a timer has expired: more than the socket's buffer
+/// holds, and a bound for those who flood.
 const DRAIN: usize = 4096;
 
 /// How long until an interface that could not be used is tried again.
@@ -191,7 +195,7 @@ impl Daemon {
                     info!("stepping down, as SIGUSR2 asks");
                     self.handle(Input::StepDown { group: None });
                 }
-                Event::Adverts => self.read_adverts(),
+                Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
                 Event::Deadline => {}
@@ -199,6 +203,9 @@ impl Daemon {
             self.fire_if_due();
             self.put_responders_back();
             // In a flood of adverts `wait` tells of nothing else.
+            if let Ok(event) = self.events.try_recv() {
+                self.handle_netlink(event);
+            }
             if let Ok(request) = self.requests.try_recv() {
                 self.answer(request);
             }
@@ -223,7 +230,7 @@ impl Daemon {
                 Event::Command(Command::Stop(_)) => return,
                 Event::Command(Command::Reload | Command::LogStatus | Command::StepDown)
                 | Event::Deadline => {}
-                Event::Adverts => self.read_adverts(),
+                Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
             }
@@ -334,7 +341,7 @@ impl Daemon {
         while let Ok(event) = self.events.try_recv() {
             self.handle_netlink(event);
         }
-        self.read_adverts();
+        self.read_adverts(DRAIN);
         let now = clock::now();
         if self
             .engine
@@ -366,11 +373,12 @@ impl Daemon {
         }
     }
 
-    fn read_adverts(&mut self) {
+    /// Reads what waits, so many datagrams of each interface at most.
+    fn read_adverts(&mut self, at_most: usize) {
         // Larger than any advert; what is cut off of others is rejected anyway.
         let mut buffer = [0; 2048];
         for index in 0..self.ports.len() {
-            for _ in 0..DRAIN {
+            for _ in 0..at_most {
                 let Some(length) = self.ports[index].try_recv(&mut buffer) else {
                     break;
                 };
@@ -379,6 +387,10 @@ impl Daemon {
                     interface,
                     bytes: &buffer[..length],
                 });
+            }
+            if self.ports[index].has_lost() {
+                let interface = self.ports[index].id();
+                self.handle(Input::Missed { interface });
             }
         }
     }

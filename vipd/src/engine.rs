@@ -60,6 +60,9 @@ pub enum Input<'a> {
         interface: InterfaceId,
         bytes: &'a [u8],
     },
+    /// Datagrams came to the interface that were not handed in, the last of them
+    /// just now: there was no room for them.
+    Missed { interface: InterfaceId },
     /// The moment that `poll_timeout` named is here. Everything that waits in
     /// the sockets has been handed in before.
     Deadline,
@@ -294,6 +297,15 @@ impl Engine {
         }
         match input {
             Input::Datagram { interface, bytes } => self.handle_datagram(interface, bytes, now),
+            Input::Missed { interface } => {
+                for group in self
+                    .groups
+                    .iter_mut()
+                    .filter(|group| group.interface() == interface)
+                {
+                    group.handle_missed(now);
+                }
+            }
             Input::Deadline => {
                 for group in &mut self.groups {
                     group.handle_deadline(now, out);
@@ -415,7 +427,8 @@ impl Engine {
                     group.unplace_if_due(now, &mut self.outputs);
                 }
             }
-            Input::Link { .. }
+            Input::Missed { .. }
+            | Input::Link { .. }
             | Input::Adopt { .. }
             | Input::Sent { .. }
             | Input::Failed { .. }

@@ -296,6 +296,22 @@ impl Election {
         }
     }
 
+    /// Adverts came to this host that it could not take in, until now. As one that
+    /// was asleep, it cannot tell a dead master from its own deafness: it listens
+    /// for one interval more, however often that happens. A flood could otherwise
+    /// make it a master beside one that is alive.
+    pub fn missed(&mut self, now: Instant) {
+        if let State::Backup(backup) = self.state
+            && backup.because == Reason::MasterTimeout
+        {
+            let heard_by = now + self.interval_to_hear(backup);
+            self.state = State::Backup(Backup {
+                expires_at: backup.expires_at.max(heard_by),
+                ..backup
+            });
+        }
+    }
+
     /// The time that [`Election::poll_timeout`] named has come, or passed.
     pub fn deadline(&mut self, now: Instant) -> Outcome {
         match self.state {

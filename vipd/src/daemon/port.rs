@@ -70,6 +70,8 @@ pub(super) struct Port {
 struct Open {
     responder: Responder,
     adverts: AdvertSocket,
+    /// Of `adverts`, as it was told last.
+    lost: u32,
     frames: FrameSocket,
 }
 
@@ -167,6 +169,7 @@ impl Port {
         let responder = self.fill(responder)?;
         self.open = Some(Open {
             responder,
+            lost: adverts.lost(),
             adverts,
             frames,
         });
@@ -411,6 +414,16 @@ impl Port {
     /// counts as nothing: netlink tells of it.
     pub(super) fn try_recv(&self, buffer: &mut [u8]) -> Option<usize> {
         self.open.as_ref()?.adverts.try_recv(buffer).ok()
+    }
+
+    /// Whether datagrams were lost, as the socket's buffer was full, since this was
+    /// asked last.
+    pub(super) fn has_lost(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        let lost = open.adverts.lost();
+        std::mem::replace(&mut open.lost, lost) != lost
     }
 
     pub(super) fn send(&self, frame: &[u8]) -> Result<(), packet_socket::Error> {

@@ -7,7 +7,7 @@
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::num::NonZeroU32;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::task::{Context, Poll};
 
 use rustix::net::{RecvFlags, sockopt};
@@ -125,6 +125,13 @@ impl AdvertSocket {
         self.socket.poll_recv_ready(context)
     }
 
+    /// How many datagrams found no room in the receive buffer, since the socket
+    /// was opened. It wraps. The vhids that the filter drops count too, once the
+    /// buffer is full.
+    pub fn lost(&self) -> u32 {
+        drops(self.socket.as_fd())
+    }
+
     /// Takes one queued datagram, or `WouldBlock`.
     ///
     /// It asks the kernel, not tokio, which after a stall does not know yet
@@ -236,6 +243,31 @@ fn link_address(ifindex: u32) -> SockAddr {
     unsafe { SockAddr::new(storage, LINK_ADDRESS_LENGTH) }
 }
 
+/// What the kernel counts of a socket's losses, by `SO_MEMINFO` (socket(7);
+/// `sk_get_meminfo` in net/core/sock.c).
+#[expect(
+    unsafe_code,
+    reason = "neither rustix nor socket2 has this socket option"
+)]
+fn drops(socket: BorrowedFd<'_>) -> u32 {
+    let mut counts = [0_u32; MEMINFO_COUNTS];
+    let mut length = size_of_val(&counts) as libc::socklen_t;
+    // SAFETY: the kernel writes no more bytes than `length` says, which is what
+    // `counts` has room for; both outlive the call.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            counts.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    // Every kernel since 4.12 knows it, and it fails on no open socket.
+    debug_assert_eq!(result, 0);
+    counts[libc::SK_MEMINFO_DROPS as usize]
+}
+
 /// A classic BPF program that lets the advertisements of these vhids through.
 ///
 /// ```text
@@ -293,8 +325,12 @@ const CARP_GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 18);
 const VHID_OFFSET: u32 = 1;
 
 /// Bytes of receive buffer; the kernel doubles it and charges somewhat under
-/// 1 KiB for each advertisement. At the bound the newest are dropped.
+/// 1 KiB for each advertisement. At the bound the newest are dropped, and
+/// [`AdvertSocket::lost`] counts them.
 const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Numbers that `SO_MEMINFO` gives (`SK_MEMINFO_VARS`, linux/sock_diag.h).
+const MEMINFO_COUNTS: usize = 9;
 
 const AF_PACKET: libc::sa_family_t = libc::AF_PACKET as libc::sa_family_t;
 

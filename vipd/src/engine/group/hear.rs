@@ -28,6 +28,11 @@ impl Group {
         }
     }
 
+    /// Adverts may be among what this host could not take in.
+    pub(in crate::engine) fn handle_missed(&mut self, now: Instant) {
+        self.election.missed(now);
+    }
+
     /// After the daemon's end: whether this is the advert of a successor.
     pub(in crate::engine) fn handle_advert_after_end(
         &mut self,

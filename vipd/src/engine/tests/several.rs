@@ -335,3 +335,17 @@ fn a_view_shows_no_lease_before_this_host_answers() {
     assert_eq!(daemon.role(G0), Role::Master);
     assert_eq!(daemon.view(G0).lease, None);
 }
+
+#[test]
+fn groups_of_another_interface_have_missed_nothing() {
+    let mut daemon = Daemon::listening(vec![group(), elsewhere()]);
+    daemon.advance(ms(2500));
+
+    daemon.handle(Input::Missed { interface: ETH0 });
+    daemon.advance(ms(999));
+
+    assert_eq!(daemon.role(G0), Role::Backup);
+    assert_eq!(daemon.role(G1), Role::Master);
+    daemon.advance(ms(1));
+    assert_eq!(daemon.role(G0), Role::Master);
+}

@@ -213,3 +213,48 @@ fn a_backup_that_woke_late_goes_on_following_a_master_that_it_hears() {
 
     assert_eq!(backup.poll_timeout(), Some(T0 + ms(63_500)));
 }
+
+#[test]
+fn a_backup_that_missed_adverts_listens_for_one_interval_more_each_time() {
+    // It cannot tell a dead master from its own deafness.
+    let mut backup = following(config(1, 0, false), peer(HIGHER, 2, 0), T0);
+
+    backup.missed(T0 + ms(100));
+    assert_eq!(backup.poll_timeout(), Some(T0 + ms(6000)), "long enough");
+    for missed_at in [5500, 7000, 8999] {
+        backup.missed(T0 + ms(missed_at));
+        let due = T0 + ms(missed_at + 2000);
+        assert_eq!(
+            backup.poll_timeout(),
+            Some(due),
+            "an interval of its master"
+        );
+    }
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(8999 + 2000));
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn a_backup_that_has_heard_why_to_take_over_does_so_whatever_it_missed() {
+    let mut backup = following(config(1, 32, false), peer(HIGHER, 1, 0), T0);
+    backup.advert(bow_out(HIGHER), T0 + ms(500));
+
+    backup.missed(T0 + ms(600));
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, T0 + ms(500 + 125));
+    assert_eq!(reason(outcome), Some(Reason::MasterResigned));
+}
+
+#[test]
+fn a_master_that_missed_adverts_keeps_its_beat() {
+    let mut master = listening(config(1, 0, false), T0);
+    expire(&mut master);
+    let due = master.poll_timeout();
+
+    master.missed(T0 + ms(3900));
+
+    assert_eq!(master.poll_timeout(), due);
+}
