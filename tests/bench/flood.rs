@@ -150,9 +150,10 @@ struct Row {
     kernel: Asked,
 }
 
-const HEADING: &str = "\
-                          flood   roles      VIP, by XDP: median / p99     kernel: median / p99
-flood                  frames/s   moved   answered        microseconds   answered  microseconds";
+const HEADING: &str = concat!(
+    "                                  roles      VIP, by XDP: median / p99     kernel: median / p99\n",
+    "flood                  frames/s   moved   answered        microseconds   answered  microseconds",
+);
 
 impl Row {
     fn line(&self) -> String {

@@ -130,11 +130,14 @@ impl Client {
 
     fn run(&mut self, interval: Duration, stop: &AtomicBool) {
         let mut next = now();
-        let mut number = 0;
+        // One question at a time: none waits behind another one's.
+        let count = self.places.len().max(1);
+        let interval = interval / count as u32;
+        let mut turn = 0;
         while !stop.load(Ordering::Relaxed) {
             if now() >= next {
-                self.ask(number);
-                number = (number + 1) % NUMBERS;
+                self.ask(turn % count, turn / count % NUMBERS);
+                turn += 1;
                 // What was missed is not made up for.
                 next = (next + interval).max(now());
             }
@@ -144,16 +147,17 @@ impl Client {
     }
 
     /// The number is the last byte of the sender's address, and so comes back.
-    fn ask(&mut self, number: usize) {
+    fn ask(&mut self, place: usize, number: usize) {
         let [a, b, c, _] = self.own.octets();
-        for place in &mut self.places {
-            let sender = [a, b, c, FIRST_NUMBER + number as u8];
-            let request = ArpFrame::request(self.mac, sender, place.address.octets());
-            let at = now();
-            if self.sender.send(&request.to_bytes()).is_ok() {
-                place.asked.questions += 1;
-                place.open[number] = Some(at);
-            }
+        let Some(place) = self.places.get_mut(place) else {
+            return;
+        };
+        let sender = [a, b, c, FIRST_NUMBER + number as u8];
+        let request = ArpFrame::request(self.mac, sender, place.address.octets());
+        let at = now();
+        if self.sender.send(&request.to_bytes()).is_ok() {
+            place.asked.questions += 1;
+            place.open[number] = Some(at);
         }
     }
 
