@@ -352,3 +352,38 @@ fn the_password_is_nowhere_to_be_seen() {
         assert!(!text.contains("sesame"), "{text}");
     }
 }
+
+#[test]
+fn a_bare_name_of_a_password_file_is_a_credential_of_the_service() {
+    let lab = Lab::new();
+    let n1 = lab.host("n1", "10.99.0.1/24");
+    let credentials = n1.directory().join("credentials");
+    std::fs::create_dir(&credentials).expect("it is ours");
+    std::fs::write(credentials.join("carp"), "secret\n").expect("it is ours");
+    let arguments = [
+        "run",
+        "-i",
+        "eth0",
+        "-v",
+        "42",
+        "-a",
+        "10.99.0.100",
+        "-o",
+        "carp",
+    ];
+    // The lab's words come first: the variable goes before the program.
+    let command = Vipd::command_on(&n1, &arguments);
+    let mut with_credentials = n1.command("env");
+    with_credentials.arg(format!("CREDENTIALS_DIRECTORY={}", credentials.display()));
+    let words = command.get_args().skip_while(|word| *word != "--").skip(1);
+    with_credentials.args(words);
+    let daemon = Vipd::from_command(&n1, &mut with_credentials);
+    daemon.wait_for_lease(SOON);
+
+    // Without the service manager it is a file like any other.
+    let output = Vipd::command_on(&n1, &arguments)
+        .output()
+        .expect("it can be started");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read the password file carp"));
+}

@@ -266,6 +266,41 @@ mod tests {
     }
 
     #[test]
+    fn a_password_that_others_can_read_is_told_and_one_that_they_can_write_refused() {
+        let file = passfile("secret\n");
+        let mode = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), permissions).unwrap();
+        };
+        for (bits, is_exposed) in [(0o600, false), (0o400, false), (0o644, true), (0o660, true)] {
+            mode(bits);
+            let config = Config::from_flags(&flags(&file)).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(!config.exposed.is_empty(), is_exposed, "{bits:o}");
+        }
+        mode(0o606);
+        let said = complaint(&flags(&file));
+        assert!(said.contains("chmod 600"), "{said}");
+    }
+
+    #[test]
+    fn several_passwords_go_by_their_numbers() {
+        let (first, second) = (passfile("one\n"), passfile("two\n"));
+        let with = |keys: &[u8], signs_with| GroupFlags {
+            keys: keys
+                .iter()
+                .map(|id| (*id, second.path().to_owned()))
+                .collect(),
+            signs_with,
+            ..flags(&first)
+        };
+        let config = Config::from_flags(&with(&[7], 7)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(config.engine.groups[0].auth.keys.signs_with(), KeyId(7));
+        assert!(complaint(&with(&[7, 7], 7)).contains("key 7 is given twice"));
+        assert!(complaint(&with(&[7], 8)).contains("no key 8"));
+        assert!(complaint(&with(&[0], 0)).contains("key 0 is given twice"));
+    }
+
+    #[test]
     fn every_refusal_names_the_value_and_what_is_wrong_with_it() {
         let file = passfile("secret\n");
         let good = flags(&file);

@@ -1,7 +1,7 @@
 //! Why an advert's digest is not right, as far as that can be found out: the
 //! mistakes that people make when they set up a second host.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::auth::{Authenticator, Key};
 use super::trailer::{KeyId, Trailer};
@@ -16,6 +16,9 @@ pub enum Mismatch {
     NoPassword,
     /// It has the same password, and other virtual addresses.
     Addresses(Difference),
+    /// It counts an IPv6 link-local address as a virtual one: FreeBSD does, OpenBSD
+    /// does not when it sends (`HMAC_ORIG` and `HMAC_NOV6LL`).
+    LinkLocal(Ipv6Addr),
     /// Another password, or other addresses altogether; or it is no CARP.
     Unknown,
 }
@@ -51,10 +54,12 @@ pub fn explain(
     {
         return Mismatch::UnknownKey(trailer.key);
     }
-    let is_right = |key: &Key, vips: &[Ipv4Addr]| {
-        let addresses: Vec<IpAddr> = vips.iter().copied().map(IpAddr::V4).collect();
-        Authenticator::new(key, vhid, &addresses).verify(advert.counter, &advert.digest)
+    let goes_with = |key: &Key, addresses: &[IpAddr]| {
+        Authenticator::new(key, vhid, addresses).verify(advert.counter, &advert.digest)
     };
+    let of_v4 =
+        |vips: &[Ipv4Addr]| -> Vec<IpAddr> { vips.iter().copied().map(IpAddr::V4).collect() };
+    let is_right = |key: &Key, vips: &[Ipv4Addr]| goes_with(key, &of_v4(vips));
     if is_right(&Key::unset(), vips) {
         return Mismatch::NoPassword;
     }
@@ -64,7 +69,31 @@ pub fn explain(
     let found = keyring
         .keys()
         .find_map(|key| difference(vips, |vips| is_right(key, vips)));
-    found.map_or(Mismatch::Unknown, Mismatch::Addresses)
+    if let Some(difference) = found {
+        return Mismatch::Addresses(difference);
+    }
+    let link_local = link_locals(vhid).find(|address| {
+        let addresses = [of_v4(vips), vec![IpAddr::V6(*address)]].concat();
+        keyring.keys().any(|key| goes_with(key, &addresses))
+    });
+    link_local.map_or(Mismatch::Unknown, Mismatch::LinkLocal)
+}
+
+/// The link-local addresses that a virtual host is likely to have: of its virtual
+/// MAC 00:00:5e:00:01:vhid (RFC 4291, appendix A), and short ones.
+fn link_locals(vhid: Vhid) -> impl Iterator<Item = Ipv6Addr> {
+    let of_mac = Ipv6Addr::new(
+        0xfe80,
+        0,
+        0,
+        0,
+        0x0200,
+        0x5eff,
+        0xfe00,
+        0x0100 | u16::from(vhid.value()),
+    );
+    let short = (1..=255).map(|last| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last));
+    std::iter::once(of_mac).chain(short)
 }
 
 fn difference(ours: &[Ipv4Addr], is_right: impl Fn(&[Ipv4Addr]) -> bool) -> Option<Difference> {
@@ -155,6 +184,24 @@ mod tests {
         }
         assert_eq!(said(&VIPS, &VIPS, &Key::unset()), Mismatch::NoPassword);
         assert_eq!(said(&VIPS, &VIPS, &key(b"Secret")), Mismatch::Unknown);
+        let of_both = |link_local: Ipv6Addr| {
+            let vhid = Vhid::new(7).unwrap();
+            let v4 = VIPS.map(IpAddr::V4);
+            let addresses = [&v4[..], &[IpAddr::V6(link_local)]].concat();
+            let advert = Advertisement {
+                vhid,
+                interval: Interval::new(1, 0),
+                demote: 0,
+                counter: 9,
+                digest: Authenticator::new(&right, vhid, &addresses).sign(9),
+                is_vipd: false,
+            };
+            explain(&Keyring::single(key(b"secret")), vhid, &VIPS, &advert, None)
+        };
+        for address in ["fe80::200:5eff:fe00:107", "fe80::1"] {
+            let address = address.parse().unwrap();
+            assert_eq!(of_both(address), Mismatch::LinkLocal(address));
+        }
         let elsewhere = [Ipv4Addr::new(192, 0, 2, 1)];
         assert_eq!(said(&VIPS, &elsewhere, &right), Mismatch::Unknown);
     }

@@ -120,6 +120,9 @@ fn explained(mismatch: Mismatch) -> String {
         Mismatch::Addresses(Difference::HasInstead { ours, theirs }) => {
             format!("that host has the virtual address {theirs}, and this one {ours}")
         }
+        Mismatch::LinkLocal(address) => format!(
+            "that host counts the link-local address {address} as a virtual one, as FreeBSD does: take it off its vhid"
+        ),
         Mismatch::Unknown => {
             "the password differs, or several virtual addresses; or it is another cluster with this vhid".to_owned()
         }

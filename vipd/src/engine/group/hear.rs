@@ -180,7 +180,7 @@ impl Group {
                 self.counters.bad_digest_no_password += 1;
                 Kind::NoPassword
             }
-            Mismatch::Addresses(_) => {
+            Mismatch::Addresses(_) | Mismatch::LinkLocal(_) => {
                 self.counters.bad_digest_addresses += 1;
                 Kind::OtherAddresses
             }
