@@ -70,7 +70,7 @@ pub enum Input<'a> {
     /// which it was not.
     Link { interface: InterfaceId, link: Link },
     /// An earlier daemon of this host, since its boot, left a lease in the map,
-    /// with this host as its owner, and signed in this session. To be told before
+    /// with this host as its owner, and signed as `session`. To be told before
     /// the interface's first `Link`. The kernel is silenced if it is longer than
     /// this host's timers allow.
     Adopt {

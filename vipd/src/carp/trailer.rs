@@ -107,7 +107,7 @@ impl std::fmt::Debug for Challenge {
 pub enum Kind {
     /// It signs the advert that it follows.
     Advert,
-    /// "I am this session."
+    /// "It is I."
     Introduction {
         /// "Who are you?", to all.
         asks: Option<Challenge>,
@@ -123,7 +123,7 @@ pub struct Trailer {
     pub key: KeyId,
     pub vhid: Vhid,
     pub session: Session,
-    /// Greater than in anything that this session has sent before.
+    /// Greater than in anything sent before under the same [`Session`].
     pub number: u64,
     pub signature: [u8; SIGNATURE_LEN],
 }

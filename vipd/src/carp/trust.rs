@@ -33,7 +33,9 @@
 //!
 //! **What is left.** A message that one receiver has missed can be handed to it
 //! until it has heard a later one or has missed its master for as long as it takes
-//! to take over: that is what a slow network does, too. And a host that can hear
+//! to take over: that is what a slow network does, too. A virtual machine that is
+//! set back to a snapshot while its daemon runs repeats its numbers, and is not
+//! believed until they have caught up or the daemon is restarted. And a host that can hear
 //! but not be heard believes nobody whom it does not know yet.
 //!
 //! Unsigned adverts are those of legacy peers: CARP has nothing better. They are
@@ -438,7 +440,7 @@ impl Trust {
         true
     }
 
-    /// Whether to ask now, as this session was heard, a stranger: at once, and then
+    /// Whether to ask a stranger now that was just heard: at once, and then
     /// not too often.
     pub fn asks_stranger(&mut self, session: Session, now: Instant) -> bool {
         let gap = self.gap;
