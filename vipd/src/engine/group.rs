@@ -26,6 +26,12 @@ use claim::{Claim, Stage};
 /// Least time between two adverts that others provoke.
 const MIN_PROVOKED_GAP: Duration = Duration::from_millis(100);
 
+/// How long the host may take to put the addresses on the interface, at least: it
+/// is work for a thread without real-time priority, which waits its turn on a busy
+/// machine, and another host would be no faster. A master that cannot answer for
+/// longer, and longer than its lease, had better be none.
+const LEAST_PLACING: Duration = Duration::from_millis(500);
+
 /// What happened to a group since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupCounters {
@@ -251,8 +257,8 @@ impl Group {
         match (claim.stage, self.config.placement) {
             (Stage::Advertising, Placement::Interface) => {
                 claim.stage = Stage::Placing;
-                // A master that cannot answer for that long had better be none.
-                claim.place_by = Some(now + self.config.timing.lapse());
+                let patience = self.config.timing.lapse().max(LEAST_PLACING);
+                claim.place_by = Some(now + patience);
                 self.unplace_at = None;
                 self.place(out);
             }

@@ -146,6 +146,24 @@ fn addresses_that_cannot_be_placed_end_the_takeover() {
 }
 
 #[test]
+fn addresses_may_take_half_a_second_to_be_placed_however_short_the_timers_are() {
+    let mut daemon = Daemon::listening(vec![GroupConfig {
+        timing: timing(0, 1, 3),
+        ..group()
+    }]);
+    daemon.places_at_once = false;
+    daemon.advance(ms(50));
+    assert_eq!(daemon.role(G0), Role::Master);
+
+    daemon.advance(ms(400));
+    assert_eq!(daemon.role(G0), Role::Master);
+
+    let steps = daemon.advance(ms(100));
+    let given_up = "log master to backup: address_fault";
+    assert!(words(&steps).iter().any(|step| *step == given_up));
+}
+
+#[test]
 fn a_lost_address_that_cannot_be_put_back_ends_mastership() {
     let mut daemon = Daemon::master();
     daemon.failing.insert(Effect::Address);
