@@ -9,9 +9,9 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 use super::ledger::Ledger;
-use super::{Error, Placement, chain};
+use super::{Error, chain};
 use crate::carp::Session;
-use crate::engine::{GroupConfig, GroupId, InterfaceId, Link};
+use crate::engine::{GroupConfig, GroupId, InterfaceId, Link, Placement};
 use crate::io::netlink::LinkInfo;
 use crate::io::packet_socket::{self, AdvertSocket, FrameSocket};
 use crate::io::xdp::{self, Adopted, Attach, Mode, Responder};

@@ -1,0 +1,130 @@
+//! What the engine wants, done; and what came of it, told to the engine.
+
+use std::net::Ipv4Addr;
+
+use tracing::error;
+
+use super::{Daemon, chain, clock, report};
+use crate::engine::{Effect, GroupId, Input, InterfaceId, Output, Purpose};
+
+impl Daemon {
+    /// Hands one input to the engine, and does all that follows.
+    pub(super) fn handle(&mut self, input: Input<'_>) {
+        self.engine.handle(input, clock::now());
+        while let Some(output) = self.engine.poll_output() {
+            self.perform(output);
+        }
+    }
+
+    pub(super) fn perform(&mut self, output: Output) {
+        match output {
+            Output::Transmit {
+                interface,
+                group,
+                purpose,
+                not_after,
+                frame,
+            } => {
+                let is_late = not_after.is_some_and(|limit| clock::now() >= limit);
+                self.transmit(interface, group, purpose, (!is_late).then_some(&frame));
+            }
+            Output::Lease {
+                interface,
+                group,
+                vhid,
+                owner,
+                until,
+            } => {
+                let port = &mut self.ports[usize::from(interface.0)];
+                if let Err(error) = port.set_group(group, owner.0, until.as_nanos(), vhid.value()) {
+                    error!("cannot answer for the group: {}", chain(&error));
+                    self.engine.handle(
+                        Input::Failed {
+                            group,
+                            effect: Effect::Map,
+                        },
+                        clock::now(),
+                    );
+                    return;
+                }
+                self.look_for_conflict(interface, group);
+            }
+            Output::Silence { interface, group } => {
+                if let Err(error) = self.ports[usize::from(interface.0)].silence(group) {
+                    error!(
+                        "cannot silence the group before its lease ends: {}",
+                        chain(&error)
+                    );
+                    let effect = Effect::Map;
+                    self.engine
+                        .handle(Input::Failed { group, effect }, clock::now());
+                }
+            }
+            Output::PlaceAddresses { interface, group } => self.place(interface, group),
+            Output::RemoveAddresses { interface, group } => self.unplace(interface, group),
+            Output::Remember { group, signer } => {
+                if let Some(group) = self.engine.group(group) {
+                    self.signers.remember(&group.config.name, signer);
+                }
+            }
+            Output::Log(event) => report::log(&self.engine, event),
+        }
+    }
+
+    /// Sends the frame, unless it is too late for it.
+    pub(super) fn transmit(
+        &mut self,
+        interface: InterfaceId,
+        group: GroupId,
+        purpose: Purpose,
+        frame: Option<&Vec<u8>>,
+    ) {
+        let Some(frame) = frame else {
+            tracing::debug!(?purpose, "not sent: it is too late");
+            return self.not_sent(group, purpose);
+        };
+        // From before the send: a lease may begin too early, never too late.
+        let at = clock::now();
+        let sent = self.ports[usize::from(interface.0)].send(frame);
+        match (purpose, sent) {
+            (Purpose::Advert, Ok(())) => {
+                self.engine.handle(Input::Sent { group, at }, clock::now())
+            }
+            (_, Ok(())) => {}
+            (_, Err(error)) => {
+                tracing::debug!(?purpose, "not sent: {}", chain(&error));
+                self.not_sent(group, purpose);
+            }
+        }
+    }
+
+    pub(super) fn not_sent(&mut self, group: GroupId, purpose: Purpose) {
+        let effect = match purpose {
+            Purpose::Advert => Effect::Send,
+            Purpose::Announce => Effect::Announce,
+            Purpose::BowOut | Purpose::Farewell | Purpose::Introduce => return,
+        };
+        self.engine
+            .handle(Input::Failed { group, effect }, clock::now());
+    }
+
+    /// Somebody may have claimed what is ours since the last advert.
+    pub(super) fn look_for_conflict(&mut self, interface: InterfaceId, group: GroupId) {
+        let Some(conflict) = self.ports[usize::from(interface.0)].conflict(group) else {
+            return;
+        };
+        let seen = self.conflicts.insert(group, conflict.count).unwrap_or(0);
+        if conflict.count != seen {
+            let mac = crate::mac::MacAddr(conflict.mac);
+            let address = Ipv4Addr::from(conflict.address);
+            self.engine.handle(
+                Input::Conflict {
+                    group,
+                    mac,
+                    address,
+                },
+                clock::now(),
+            );
+        }
+    }
+}
