@@ -25,7 +25,7 @@ mod world;
 
 pub(crate) use contender::VIP;
 use contender::{Contender, Fast};
-pub(crate) use probe::{Probe, Vantage};
+pub(crate) use probe::{Probe, Vantage, run_in_real_time};
 use report::Cell;
 use world::{Scenario, World};
 

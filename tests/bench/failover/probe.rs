@@ -144,7 +144,7 @@ impl Drop for Probe {
 
 /// Ahead of everything that is measured. Without the right to it the probe is
 /// late more often, and says when.
-fn run_in_real_time() {
+pub(crate) fn run_in_real_time() {
     let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
     let _ = Command::new("chrt")
         .args(["--fifo", "--pid", "50", &thread])
