@@ -394,3 +394,17 @@ fn the_daemon_hears_of_no_call_that_is_unknown() {
         );
     }
 }
+
+#[test]
+fn every_method_is_described_and_the_other_way_round() {
+    let lines = DESCRIPTION.lines();
+    let described = lines.filter_map(|line| line.strip_prefix("method ")?.split('(').next());
+    let described: Vec<String> = described.map(|name| format!("org.vipd.{name}")).collect();
+    let mut called = interface::METHODS.map(|method| method.name).to_vec();
+    called.sort_unstable();
+    let mut sorted = described.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, called);
+    let streams = interface::METHODS.iter().filter(|method| method.streams);
+    assert!(streams.map(|method| method.name).eq(["org.vipd.Events"]));
+}
