@@ -38,6 +38,9 @@ pub use trusted::{Untrusted, check};
 /// (systemd.exec(5), `$PATH`).
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// How long a process that was killed is waited for before it is given up.
+const UNKILLABLE: Duration = Duration::from_secs(1);
+
 /// What is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -167,16 +170,12 @@ impl Runner {
                             continue;
                         }
                         tokio::spawn(async move {
-                            let (told, mut tells) = mpsc::channel(1);
-                            let running = run(&command, |how| {
-                                let _ = told.try_send(how);
-                            });
-                            let telling = async {
-                                if let Some(how) = tells.recv().await {
-                                    let _ = ended.send((token, how)).await;
-                                }
-                            };
-                            tokio::join!(running, telling);
+                            let (end, mut remains) = run(&command).await;
+                            // One that the kernel cannot kill is not waited for.
+                            let patience = command.grace + UNKILLABLE;
+                            let _ = tokio::time::timeout(patience, remains.vanish()).await;
+                            let _ = ended.send((token, end)).await;
+                            remains.vanish().await;
                         });
                     }
                 });
@@ -203,23 +202,23 @@ impl Drop for Runner {
     }
 }
 
-/// Runs it. `report` is called as soon as its end is certain; the future ends when
-/// the process is gone, which takes longer with one that the kernel cannot kill
-/// (it waits for a dead file server).
+/// Runs it, and says how it ended as soon as that is certain. What then is left of
+/// it is still to be waited for.
 ///
 /// Dropping the future kills the process group.
-pub async fn run(command: &Command, report: impl FnOnce(Ended)) {
-    let started = match check(&command.program) {
-        Ok(path) => start(command, path),
-        Err(error) => Err(error.to_string()),
+pub async fn run(command: &Command) -> (Ended, Remains) {
+    let not_started = |reason| {
+        let how = How::NotStarted(reason);
+        let said = String::new();
+        (Ended { how, said }, Remains::default())
     };
-    let mut running = match started {
+    let path = match check(&command.program) {
+        Ok(path) => path,
+        Err(error) => return not_started(error.to_string()),
+    };
+    let mut running = match start(command, path) {
         Ok(running) => running,
-        Err(reason) => {
-            let how = How::NotStarted(reason);
-            let said = String::new();
-            return report(Ended { how, said });
-        }
+        Err(reason) => return not_started(reason),
     };
     if running.ends_within(command.timeout).await {
         if command.ends_group {
@@ -227,20 +226,43 @@ pub async fn run(command: &Command, report: impl FnOnce(Ended)) {
         }
         let how = running.reap();
         let said = running.said();
-        return report(Ended { how, said });
+        return (Ended { how, said }, Remains::default());
     }
-    report(Ended {
-        how: How::TimedOut(command.timeout),
-        said: running.said(),
-    });
+    let how = How::TimedOut(command.timeout);
+    let said = running.said();
     running.signal(Signal::TERM);
-    let is_gone = !command.grace.is_zero() && running.ends_within(command.grace).await;
-    // Also what is left of the group when its first process obeyed.
-    running.signal(Signal::KILL);
-    if !is_gone {
-        running.gone().await;
+    let remains = Remains {
+        running: Some(running),
+        grace: command.grace,
+    };
+    (Ended { how, said }, remains)
+}
+
+/// What has taken too long, until it is gone. Dropping it kills it.
+#[derive(Default)]
+pub struct Remains {
+    running: Option<Running>,
+    grace: Duration,
+}
+
+impl Remains {
+    /// Waits until the process is gone, which takes longer than the grace only with
+    /// one that the kernel cannot kill: it waits for a disk, or a file server. May be
+    /// dropped and called again.
+    pub async fn vanish(&mut self) {
+        let Some(running) = &mut self.running else {
+            return;
+        };
+        let grace = std::mem::take(&mut self.grace);
+        let is_gone = !grace.is_zero() && running.ends_within(grace).await;
+        // Also what is left of the group when its first process obeyed.
+        running.signal(Signal::KILL);
+        if !is_gone {
+            running.gone().await;
+        }
+        running.reap();
+        self.running = None;
     }
-    running.reap();
 }
 
 fn start(command: &Command, path: PathBuf) -> Result<Running, String> {

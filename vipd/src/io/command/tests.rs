@@ -37,9 +37,11 @@ fn end(command: &Command) -> Ended {
             .enable_all()
             .build()
             .unwrap();
-        let mut reported = None;
-        runtime.block_on(run(command, |ended| reported = Some(ended)));
-        reported.expect("its end is reported")
+        runtime.block_on(async {
+            let (ended, mut remains) = run(command).await;
+            remains.vanish().await;
+            ended
+        })
     };
     thread::scope(|scope| scope.spawn(thread).join().expect("it does not panic"))
 }
