@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{env, process};
 
 use serde_json::{Value, json};
@@ -122,6 +123,9 @@ fn config(order: &Value) -> Config {
                 dead_ratio: 3,
             },
             preempt: true,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             source: None,
             placement: Placement::Interface,
         }

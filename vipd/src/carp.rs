@@ -23,7 +23,7 @@ pub mod trailer;
 pub mod trust;
 
 pub use auth::{Authenticator, Key, KeyError};
-pub use election::{Election, Outcome, Peer, Reason, Role, Transition};
+pub use election::{Election, Fitness, Outcome, Peer, Reason, Role, Transition};
 pub use explain::{Difference, Mismatch};
 pub use keyring::{Credentials, Keyring, KeyringError, SignatureError};
 pub use packet::{Advertisement, DecodeError, Packet};

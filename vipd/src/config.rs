@@ -13,6 +13,7 @@ use crate::carp::timers::Timing;
 use crate::carp::{Key, KeyError, KeyId, Keyring, KeyringError, Policy, Vhid};
 use crate::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use crate::io::xdp;
+use crate::time::Duration;
 
 mod service;
 
@@ -143,6 +144,9 @@ impl Config {
                 dead_ratio: flags.dead_ratio,
             },
             preempt: flags.preempt,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             placement: flags.placement,
         };
         let engine = engine::Config {

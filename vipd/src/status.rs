@@ -41,6 +41,12 @@ pub struct GroupStatus {
     pub master: Option<MasterStatus>,
     /// Whether this host advertises itself as unfit.
     pub demoted: bool,
+    /// By how much, in all; 0 is well.
+    pub demotion: u8,
+    /// Whether this host must not be master at all.
+    pub withheld: bool,
+    /// Whether this host would be master if it were as fit as can be.
+    pub would_be_master: bool,
     /// How adverts are signed and believed: `off`, `send` or `require`.
     pub auth: String,
     /// Number of the password that signs.
@@ -103,6 +109,9 @@ impl GroupStatus {
             lease_ms: lease.map_or(0, |(_, until)| millis(until.since(now))),
             master: group.master.map(MasterStatus::from),
             demoted: group.is_demoted,
+            demotion: group.fitness.demotion,
+            withheld: group.fitness.withheld,
+            would_be_master: group.would_be_master,
             auth: group.config.auth.policy.as_str().to_owned(),
             key: group.config.auth.keys.signs_with().0,
             signing_peers: group

@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use vipd::carp::timers::Timing;
@@ -50,6 +51,9 @@ fn config(groups: u8, advskew: u8) -> Result<Config> {
                 dead_ratio: DEFAULT_DEAD_RATIO,
             },
             preempt: true,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             source: None,
             placement: Placement::Interface,
         })
