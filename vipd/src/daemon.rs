@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{Config, Paths, Process};
 use crate::engine::{Engine, GroupId, Input, InterfaceId};
@@ -23,11 +23,14 @@ mod addresses;
 pub mod clean;
 mod clock;
 mod effects;
+mod fitness;
 mod host;
 mod ledger;
+mod operator;
 mod port;
 pub mod preflight;
 mod report;
+mod requests;
 mod signals;
 mod signers;
 
@@ -88,6 +91,8 @@ pub enum Error {
     Signals(#[source] std::io::Error),
     #[error("cannot start a thread that writes down which hosts sign")]
     Signers(#[source] std::io::Error),
+    #[error("cannot start a thread that writes down what the operator orders")]
+    Operator(#[source] std::io::Error),
     #[error("cannot set a timer")]
     Timer(#[source] std::io::Error),
 }
@@ -98,13 +103,18 @@ pub struct Daemon {
     ports: Vec<Port>,
     netlink: netlink::Netlink,
     events: mpsc::Receiver<netlink::Event>,
-    /// Kept open for as long as the daemon runs.
-    _control: control::Control,
+    control: control::Control,
     requests: mpsc::Receiver<control::Request>,
     signals: Signals,
     alarm: clock::Alarm,
     ledger: ledger::Ledger,
     signers: Signers,
+    /// What speaks against this host.
+    causes: fitness::Causes,
+    /// What the operator has ordered, and what was wrong with the file of it.
+    orders: operator::Orders,
+    orders_lost: Option<String>,
+    orders_writer: operator::Writer,
     /// Addresses that are being put on an interface.
     placing: BTreeMap<GroupId, Placing>,
     next_token: u64,
@@ -118,7 +128,8 @@ impl Daemon {
     pub async fn start(mut config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
         let signals = Signals::new().map_err(Error::Signals)?;
         let alarm = clock::Alarm::new().map_err(Error::Timer)?;
-        let (control, requests) = control::Control::bind(&paths.socket)?;
+        let (control, requests) =
+            control::Control::bind(&paths.socket, access(config.admin_group.as_deref()))?;
         let mut watched: Vec<&str> = config
             .engine
             .interfaces
@@ -143,6 +154,9 @@ impl Daemon {
             .collect();
         let ledger = ledger::Ledger::new(&config.engine, &paths.state_dir);
         let signers = Signers::spawn(&paths.state_dir).map_err(Error::Signers)?;
+        let (orders, orders_lost) =
+            operator::read(&paths.state_dir, &clock::wall_clock(clock::now()));
+        let orders_writer = operator::Writer::spawn(&paths.state_dir).map_err(Error::Operator)?;
         for group in &mut config.engine.groups {
             group.auth.signers = signers::read(&paths.state_dir, &group.name);
         }
@@ -152,12 +166,16 @@ impl Daemon {
             ports,
             netlink,
             events,
-            _control: control,
+            control,
             requests,
             signals,
             alarm,
             ledger,
             signers,
+            causes: fitness::Causes::default(),
+            orders,
+            orders_lost,
+            orders_writer,
             placing: BTreeMap::new(),
             next_token: 0,
             conflicts: BTreeMap::new(),
@@ -166,6 +184,8 @@ impl Daemon {
         if daemon.process.realtime {
             realtime::enter()?;
         }
+        // Before the groups take part.
+        daemon.apply_orders();
         match daemon.take_host(checked).await {
             Ok(()) => Ok(daemon),
             // As it was means that the kernel does not answer for the addresses that an
@@ -186,9 +206,7 @@ impl Daemon {
         let signal = loop {
             match self.wait().await {
                 Event::Command(Command::Stop(signal)) => break signal,
-                Event::Command(Command::Reload) => {
-                    info!("there is no configuration file to reload: flags need a restart");
-                }
+                Event::Command(Command::Reload) => self.reload(None),
                 Event::Command(Command::LogStatus) => report::log_status(&self.engine),
                 Event::Command(Command::StepDown) => {
                     info!("stepping down, as SIGUSR2 asks");
@@ -304,20 +322,21 @@ impl Daemon {
             }
         }
     }
+}
 
-    fn answer(&mut self, request: control::Request) {
-        let reply = match request.method.as_str() {
-            "org.vipd.Status" => {
-                report::status(&self.engine, &self.ports, self.process, &request.parameters)
-            }
-            method => Err((
-                "org.vipd.MethodNotFound".to_owned(),
-                serde_json::json!({ "method": method }),
-            )),
-        };
-        // A client that has left wants no answer.
-        let _ = request.reply.send(reply);
-    }
+/// Who may change things. Without the group that was asked for, nobody who could not
+/// otherwise: a daemon that does not start is worse.
+fn access(admin_group: Option<&str>) -> control::Access {
+    let Some(name) = admin_group else {
+        return control::Access::own();
+    };
+    control::Access::with_admins(name).unwrap_or_else(|error| {
+        warn!(
+            "only root and this user may change things by the control socket: {}",
+            chain(&error)
+        );
+        control::Access::own()
+    })
 }
 
 enum Event {
