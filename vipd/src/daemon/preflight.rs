@@ -1,10 +1,10 @@
 //! Everything that can be found wrong before the host is touched.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::config::{Config, Paths, Probe};
+use crate::config::{Config, Paths};
 use crate::io::netlink::LinkInfo;
-use crate::io::{command, netlink, xdp};
+use crate::io::{netlink, xdp};
 
 /// What was found out: the interfaces, in the configuration's order.
 pub struct Checked {
@@ -34,19 +34,11 @@ pub enum Error {
     NoAddress { interface: String },
     #[error(transparent)]
     Responder(#[from] xdp::Error),
-    #[error("the {what} of {group} cannot be used: {source}")]
-    Command {
-        /// `hook` or `check NAME`.
-        what: String,
-        group: String,
-        source: command::Untrusted,
-    },
 }
 
 /// Looks at the host, and touches nothing.
 pub fn check(config: &Config, paths: &Paths) -> Result<Checked, Error> {
     check_capabilities()?;
-    check_commands(config)?;
     let mut links = Vec::new();
     for (interface, mode) in config.engine.interfaces.iter().zip(&config.xdp_modes) {
         let link = netlink::lookup(interface)?;
@@ -68,30 +60,6 @@ pub fn check(config: &Config, paths: &Paths) -> Result<Checked, Error> {
         links.push(link);
     }
     Ok(Checked { links })
-}
-
-/// Nobody but root and vipd's user can change what hooks and checks run. It is looked
-/// at again each time before they are run.
-pub fn check_commands(config: &Config) -> Result<(), Error> {
-    for (group, extras) in config.engine.groups.iter().zip(&config.extras) {
-        let hooks = extras.hooks.iter();
-        let hooks = hooks.map(|hook| ("hook".to_owned(), hook.command.as_path()));
-        let checks = extras.checks.iter().filter_map(|check| match &check.probe {
-            Probe::Command { argv } => {
-                let program = Path::new(argv.first().map_or("", String::as_str));
-                Some((format!("check {}", check.name), program))
-            }
-            Probe::Tcp { .. } | Probe::Http { .. } => None,
-        });
-        for (what, program) in hooks.chain(checks) {
-            command::check(program).map_err(|source| Error::Command {
-                what,
-                group: group.name.clone(),
-                source,
-            })?;
-        }
-    }
-    Ok(())
 }
 
 /// Every group has an address to advertise from.
