@@ -41,12 +41,36 @@ const ENDS: usize = 64;
 /// All groups' hooks.
 pub(super) struct Hooks {
     groups: BTreeMap<String, Group>,
-    /// Started with the first hook that is configured.
-    runner: Option<Runner>,
+    runners: Runners,
     ends: mpsc::Receiver<(u64, Ended)>,
     /// Kept for the runner that is not started yet.
     tells: mpsc::Sender<(u64, Ended)>,
     last_token: u64,
+}
+
+/// Rights belong to threads, so there is one for each kind. It is started with the
+/// first hook of that kind that is configured.
+#[derive(Default)]
+struct Runners {
+    without: Option<Runner>,
+    privileged: Option<Runner>,
+}
+
+impl Runners {
+    fn of(&mut self, hook: &HookConfig) -> &mut Option<Runner> {
+        match rights(hook) {
+            Rights::None => &mut self.without,
+            Rights::Kept => &mut self.privileged,
+        }
+    }
+}
+
+fn rights(hook: &HookConfig) -> Rights {
+    if hook.privileged {
+        Rights::Kept
+    } else {
+        Rights::None
+    }
 }
 
 struct Group {
@@ -59,7 +83,7 @@ impl Hooks {
         let (tells, ends) = mpsc::channel(ENDS);
         Self {
             groups: BTreeMap::new(),
-            runner: None,
+            runners: Runners::default(),
             ends,
             tells,
             last_token: 0,
@@ -104,28 +128,26 @@ impl Hooks {
 
     /// One group, as it is from now on. Names the causes that are gone.
     fn configure(&mut self, scene: Scene, hooks: Vec<HookConfig>) -> Vec<Verdict> {
-        if !hooks.is_empty() && self.runner.is_none() {
-            match Runner::spawn(Rights::None, self.tells.clone()) {
-                Ok(runner) => self.runner = Some(runner),
-                Err(error) => error!("hooks are not run: cannot start a thread for them: {error}"),
+        // Most have none, and are not to be looked through.
+        if hooks.is_empty() && !self.groups.contains_key(&scene.group) {
+            return Vec::new();
+        }
+        for hook in &hooks {
+            let runner = self.runners.of(hook);
+            if runner.is_none() {
+                match Runner::spawn(rights(hook), self.tells.clone()) {
+                    Ok(started) => *runner = Some(started),
+                    Err(error) => error!("cannot start a thread for hooks: {error}"),
+                }
             }
         }
-        let turns = match self.groups.get_mut(&scene.group) {
-            Some(group) => {
-                group.scene = scene;
-                &mut group.turns
-            }
-            None => {
-                let name = scene.group.clone();
-                let turns = Turns::default();
-                &mut self
-                    .groups
-                    .entry(name)
-                    .or_insert(Group { scene, turns })
-                    .turns
-            }
-        };
-        turns.configure(hooks)
+        let group = self.groups.entry(scene.group.clone());
+        let group = group.or_insert_with(|| Group {
+            scene: scene.clone(),
+            turns: Turns::default(),
+        });
+        group.scene = scene;
+        group.turns.configure(hooks)
     }
 
     fn change(&mut self, group: &str, change: Transition, now: Instant) {
@@ -139,8 +161,12 @@ impl Hooks {
     fn begin(&mut self) {
         for Group { scene, turns } in self.groups.values_mut() {
             let token = self.last_token + 1;
-            if let (Some(runner), Some(turn)) = (&self.runner, turns.begin(token)) {
-                self.last_token = token;
+            let Some(turn) = turns.begin(token) else {
+                continue;
+            };
+            self.last_token = token;
+            // Without a thread it has begun for ever, which was said at the start.
+            if let Some(runner) = self.runners.of(&turn.hook) {
                 runner.run(token, words::command(turn, scene));
             }
         }
@@ -171,7 +197,7 @@ impl Hooks {
     }
 
     fn is_idle(&self) -> bool {
-        self.runner.is_none() || self.groups.values().all(|group| group.turns.is_idle())
+        self.groups.values().all(|group| group.turns.is_idle())
     }
 
     /// At the end: waits for what runs and what is due, but not for ever. A second

@@ -96,6 +96,7 @@ mod tests {
             xparam: xparam.map(str::to_owned),
             timeout: HookConfig::DEFAULT_TIMEOUT,
             gate: false,
+            privileged: false,
         };
         let change = Transition {
             from: Role::Backup,

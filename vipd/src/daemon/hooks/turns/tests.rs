@@ -13,6 +13,7 @@ fn hook(program: &str, on: &[HookEvent], gate: bool) -> HookConfig {
         xparam: None,
         timeout: HookConfig::DEFAULT_TIMEOUT,
         gate,
+        privileged: false,
     }
 }
 
