@@ -16,6 +16,7 @@ mod config;
 mod control;
 mod engine;
 mod frame;
+mod http_status;
 mod ledger;
 mod netlink;
 mod passfile;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     target("control", control::check),
     target("engine", engine::check),
     target("frame", frame::check),
+    target("http_status", http_status::check),
     target("ledger", ledger::check),
     target("netlink", netlink::check),
     target("passfile", passfile::check),

@@ -10,8 +10,10 @@ use crate::daemon;
 
 mod check;
 mod clean;
+mod events;
 mod run;
 mod status;
+mod steer;
 mod table;
 
 /// How a program ends, as scripts see it.
@@ -89,6 +91,30 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Follow what happens: changes of role, and why; orders, and who gave them
+    Events {
+        /// Only this group
+        group: Option<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prefer every other host for a group, until it is promoted
+    Demote { group: String },
+    /// Undo a demotion, and take over if this host is preferred to the master
+    Promote { group: String },
+    /// Prefer every other host for all groups, until it is over
+    Maintenance {
+        #[arg(value_enum)]
+        switch: steer::Switch,
+    },
+    /// Tell the LAN once more where a group's addresses are
+    Announce { group: String },
+    /// Say by the exit status whether this host is master: 0 if it is, 1 if not,
+    /// 3 if there is no daemon
+    IsMaster { group: String },
+    /// Read the configuration anew; what did not change goes on untouched
+    Reload,
     /// Remove what a crashed daemon left: responder, addresses, settings
     Clean {
         /// Only on this interface
@@ -103,6 +129,13 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Run(args) => run::run(&args, &cli.common),
         Verb::Check(args) => check::check(&args),
         Verb::Status { group, json } => status::show(&cli.common, group.as_deref(), json),
+        Verb::Events { group, json } => events::follow(&cli.common, group.as_deref(), json),
+        Verb::Demote { group } => steer::demote(&cli.common, &group),
+        Verb::Promote { group } => steer::promote(&cli.common, &group),
+        Verb::Maintenance { switch } => steer::maintenance(&cli.common, switch),
+        Verb::Announce { group } => steer::announce(&cli.common, &group),
+        Verb::IsMaster { group } => steer::is_master(&cli.common, &group),
+        Verb::Reload => steer::reload(&cli.common),
         Verb::Clean { interface } => clean::clean(&cli.common, interface.as_deref()),
     }
 }
@@ -140,7 +173,16 @@ impl Cli {
     pub fn flags(&self) -> Option<crate::config::GroupFlags> {
         match &self.verb {
             Verb::Run(args) => args.to_flags(),
-            Verb::Check(_) | Verb::Status { .. } | Verb::Clean { .. } => None,
+            Verb::Check(_)
+            | Verb::Status { .. }
+            | Verb::Events { .. }
+            | Verb::Demote { .. }
+            | Verb::Promote { .. }
+            | Verb::Maintenance { .. }
+            | Verb::Announce { .. }
+            | Verb::IsMaster { .. }
+            | Verb::Reload
+            | Verb::Clean { .. } => None,
         }
     }
 

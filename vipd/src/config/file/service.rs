@@ -148,6 +148,7 @@ fn read_hook(table: &Table<'_>, reader: &Reader) -> Option<HookConfig> {
     let xparam = table.value("xparam", &value::WORD);
     let timeout = table.value("timeout", &value::PERIOD);
     let gate = table.value("gate", &Switch);
+    let privileged = table.value("privileged", &Switch);
     let (argv, _) = command?;
     let mut argv = argv.into_iter();
     Some(HookConfig {
@@ -158,6 +159,7 @@ fn read_hook(table: &Table<'_>, reader: &Reader) -> Option<HookConfig> {
         xparam: xparam.map(|xparam| xparam.value),
         timeout: timeout.map_or(HookConfig::DEFAULT_TIMEOUT, |timeout| timeout.value),
         gate: gate.is_some_and(|gate| gate.value),
+        privileged: privileged.is_some_and(|privileged| privileged.value),
     })
 }
 

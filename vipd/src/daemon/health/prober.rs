@@ -113,12 +113,7 @@ impl Drop for Prober {
     }
 }
 
-async fn watch(
-    id: u64,
-    asked: Asked,
-    rights: Result<(), String>,
-    answers: mpsc::Sender<Answer>,
-) {
+async fn watch(id: u64, asked: Asked, rights: Result<(), String>, answers: mpsc::Sender<Answer>) {
     let mut beat = tokio::time::interval(asked.interval);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let tell = async |result| {

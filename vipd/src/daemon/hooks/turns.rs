@@ -32,15 +32,15 @@ pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(600);
 
 /// What became of the hooks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::daemon) struct Counters {
+pub(super) struct Counters {
     /// Ended, however that was.
-    pub(in crate::daemon) runs: u64,
+    pub(super) runs: u64,
     /// Ended with a status but 0, or by a signal, or could not be started.
-    pub(in crate::daemon) failures: u64,
+    pub(super) failures: u64,
     /// Took too long.
-    pub(in crate::daemon) timeouts: u64,
+    pub(super) timeouts: u64,
     /// Not run: the role had changed again before their turn came.
-    pub(in crate::daemon) outdated: u64,
+    pub(super) outdated: u64,
 }
 
 /// A hook that runs.
@@ -213,10 +213,6 @@ impl Turns {
 
     pub(super) fn counters(&self) -> Counters {
         self.counters
-    }
-
-    pub(super) fn has_hooks(&self) -> bool {
-        !self.hooks.is_empty()
     }
 
     fn role(&self) -> Option<Role> {

@@ -96,6 +96,7 @@ mod tests {
             xparam: xparam.map(str::to_owned),
             timeout: HookConfig::DEFAULT_TIMEOUT,
             gate: false,
+            privileged: false,
         };
         let change = Transition {
             from: Role::Backup,
@@ -107,10 +108,7 @@ mod tests {
             group: "web".to_owned(),
             interface: "eth0".to_owned(),
             vhid: 42,
-            vips: vec![
-                Ipv4Addr::new(10, 99, 0, 100),
-                Ipv4Addr::new(10, 99, 0, 101),
-            ],
+            vips: vec![Ipv4Addr::new(10, 99, 0, 100), Ipv4Addr::new(10, 99, 0, 101)],
             advskew: 50,
         };
         let token = 1;
@@ -130,7 +128,13 @@ mod tests {
         let cases: [(_, _, _, _, &[&str]); 8] = [
             (Vipd, None, Role::Master, Reason::Preempt, &["master"]),
             (Vipd, Some("x"), Role::Backup, Reason::Start, &["backup"]),
-            (Ucarp, None, Role::Master, Reason::Preempt, &["eth0", "10.99.0.100"]),
+            (
+                Ucarp,
+                None,
+                Role::Master,
+                Reason::Preempt,
+                &["eth0", "10.99.0.100"],
+            ),
             (
                 Ucarp,
                 Some("x y"),

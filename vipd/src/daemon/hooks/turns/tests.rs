@@ -13,6 +13,7 @@ fn hook(program: &str, on: &[HookEvent], gate: bool) -> HookConfig {
         xparam: None,
         timeout: HookConfig::DEFAULT_TIMEOUT,
         gate,
+        privileged: false,
     }
 }
 
@@ -66,10 +67,7 @@ impl Story {
     }
 
     fn end(&mut self, end: End) -> &mut Self {
-        let (_, verdict) = self
-            .turns
-            .end(self.token, end, self.now)
-            .expect("one runs");
+        let (_, verdict) = self.turns.end(self.token, end, self.now).expect("one runs");
         self.note(verdict.into_iter().collect());
         self.begin()
     }
@@ -82,10 +80,11 @@ impl Story {
     }
 
     fn note(&mut self, verdicts: Vec<Verdict>) {
-        self.heard.extend(verdicts.into_iter().map(|verdict| match verdict {
-            Verdict::Closed(name) => format!("-{name}"),
-            Verdict::Open(name) => format!("+{name}"),
-        }));
+        self.heard
+            .extend(verdicts.into_iter().map(|verdict| match verdict {
+                Verdict::Closed(name) => format!("-{name}"),
+                Verdict::Open(name) => format!("+{name}"),
+            }));
     }
 
     /// What happened since the last question.
@@ -275,8 +274,14 @@ fn the_hold_grows_to_its_bound_and_no_further() {
 #[test]
 fn another_configuration_opens_gates_that_are_gone_and_forgets_what_is_due() {
     let mut story = Story::new([gate(), up_and_down()].concat());
-    story.become_role(Master).end(Failure).tells("gate:master -gate up:master");
-    assert_eq!(story.turns.configure(up_and_down()), [Verdict::Open("gate".to_owned())]);
+    story
+        .become_role(Master)
+        .end(Failure)
+        .tells("gate:master -gate up:master");
+    assert_eq!(
+        story.turns.configure(up_and_down()),
+        [Verdict::Open("gate".to_owned())]
+    );
     assert_eq!(story.turns.configure(gate()), []);
     story.end(Success).tells("");
     assert!(story.turns.is_idle());
