@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Paths, Process};
 use crate::engine::{Engine, GroupId, Input, InterfaceId};
-use crate::io::{control, netlink, packet_socket, realtime, sysctl, xdp};
+use crate::io::{command, control, netlink, packet_socket, realtime, sysctl, xdp};
 use crate::time::Instant;
 
 mod addresses;
@@ -24,6 +24,8 @@ pub mod clean;
 mod clock;
 mod effects;
 mod fitness;
+mod health;
+mod hooks;
 mod host;
 mod ledger;
 mod operator;
@@ -121,6 +123,8 @@ pub struct Daemon {
     /// ARP claims of others that the engine has been told of.
     conflicts: BTreeMap<GroupId, u64>,
     process: Process,
+    health: health::Health,
+    hooks: hooks::Hooks,
 }
 
 impl Daemon {
@@ -137,6 +141,10 @@ impl Daemon {
             .map(String::as_str)
             .collect();
         watched.push(ledger::DEVICE);
+        let tracks = config.extras.iter().flat_map(|extras| &extras.tracks);
+        watched.extend(tracks.map(|track| track.interface.as_str()));
+        watched.sort_unstable();
+        watched.dedup();
         let (netlink, events) = netlink::Netlink::spawn(&watched)?;
 
         let ports = (0..)
@@ -180,13 +188,15 @@ impl Daemon {
             next_token: 0,
             conflicts: BTreeMap::new(),
             process: config.process,
+            health: health::Health::new(),
+            hooks: hooks::Hooks::new(),
         };
         if daemon.process.realtime {
             realtime::enter()?;
         }
         // Before the groups take part.
         daemon.apply_orders();
-        match daemon.take_host(checked).await {
+        match daemon.take_host(checked, config.extras).await {
             Ok(()) => Ok(daemon),
             // As it was means that the kernel does not answer for the addresses that an
             // earlier daemon left: the responder is what keeps it silent.
@@ -195,7 +205,7 @@ impl Daemon {
                 Err(error)
             }
             Err(error) => {
-                daemon.leave_host().await;
+                let _ = daemon.leave_host().await;
                 Err(error)
             }
         }
@@ -215,6 +225,8 @@ impl Daemon {
                 Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
+                Event::Answer(answer) => self.handle_answer(answer),
+                Event::HookEnd(token, ended) => self.handle_hook_end(token, &ended),
                 Event::Deadline => {}
             }
             self.fire_if_due();
@@ -226,6 +238,12 @@ impl Daemon {
             if let Ok(request) = self.requests.try_recv() {
                 self.answer(request);
             }
+            if let Some(answer) = self.health.try_next_answer() {
+                self.handle_answer(answer);
+            }
+            if let Some((token, ended)) = self.hooks.try_next_end() {
+                self.handle_hook_end(token, &ended);
+            }
         };
         info!(signal, "stopping");
         if self.process.keep_on_exit {
@@ -233,7 +251,8 @@ impl Daemon {
         } else {
             self.handle(Input::Shutdown);
             self.drain().await;
-            self.leave_host().await;
+            let (hooks, signals) = self.leave_host().await;
+            hooks.finish(signals).await;
         }
         info!("stopped");
         Ok(())
@@ -262,12 +281,14 @@ impl Daemon {
             Some(event) = self.events.recv() => Event::Netlink(event),
             () = self.alarm.until(deadline) => Event::Deadline,
             Some(request) = self.requests.recv() => Event::Request(request),
+            Some(answer) = self.health.next_answer() => Event::Answer(answer),
+            Some((token, ended)) = self.hooks.next_end() => Event::HookEnd(token, ended),
         }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let retry = self.ports.iter().filter_map(Port::retry_at).min();
-        [self.engine.poll_timeout(), retry]
+        [self.engine.poll_timeout(), retry, self.hooks.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -294,6 +315,7 @@ impl Daemon {
         {
             self.handle(Input::Deadline);
         }
+        self.fire_gates(now);
         for index in 0..self.ports.len() {
             if self.ports[index].retry_at().is_some_and(|at| at <= now) {
                 self.reopen(index);
@@ -344,6 +366,9 @@ enum Event {
     Adverts,
     Netlink(netlink::Event),
     Request(control::Request),
+    /// A check was answered.
+    Answer(health::Answer),
+    HookEnd(u64, command::Ended),
     Deadline,
 }
 

@@ -71,6 +71,7 @@ impl Daemon {
                 report::log(&self.engine, event);
                 if let Event::Changed { group, transition } = event {
                     self.tell_role(group, &transition);
+                    self.run_hooks(group, transition);
                 }
             }
         }

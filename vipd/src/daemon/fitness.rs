@@ -118,7 +118,6 @@ impl Daemon {
     /// There is a reason against this host, from now on. `name` tells the causes of
     /// a group apart; `text` goes on after "would be master, but". To be called
     /// again when the words change.
-    #[expect(dead_code, reason = "checks, tracked links and gates come with it")]
     pub(super) fn set_cause(
         &mut self,
         group: &str,

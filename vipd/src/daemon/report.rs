@@ -147,12 +147,16 @@ pub(super) fn status(daemon: &Daemon, parameters: &Value) -> control::Reply {
     let wanted = requests::optional_group(parameters)?;
     let now = clock::now();
     let group = |group: GroupView<'_>| {
+        let name = &group.config.name;
         let interface = engine.interface_name(group.config.interface);
-        GroupStatus {
-            causes: daemon.causes.status(&group.config.name),
+        let mut status = GroupStatus {
+            causes: daemon.causes.status(name),
             held_back: daemon.causes.held_back(&group),
+            checks: daemon.health.status(name),
             ..GroupStatus::new(&group, interface, now, clock::wall_clock)
-        }
+        };
+        status.counters.extend(daemon.hooks.counters(name));
+        status
     };
     let groups: Vec<_> = engine
         .groups()
