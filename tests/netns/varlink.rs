@@ -119,7 +119,7 @@ fn check(value: &Value, ty: &Type<'_>, interface: &Interface<'_>, at: &str) {
 
 fn check_reply(reply: &Value, method: &str, interface: &Interface<'_>) {
     let mut methods = interface.methods();
-    let method = methods.find(|known| known.name().to_string() == method);
+    let method = methods.find(|known| *known.name() == *method);
     let method = method.expect("the method is described");
     check_object(reply, method.outputs(), interface, "the reply");
 }
@@ -256,7 +256,11 @@ fn bad_clients_harm_nobody() {
                     let mut stream = connect();
                     let timeout = Some(Duration::from_millis(500));
                     stream.set_write_timeout(timeout).expect("it is not zero");
-                    while !stop.load(Ordering::Relaxed) && stream.write_all(&flood).is_ok() {}
+                    while !stop.load(Ordering::Relaxed) {
+                        if stream.write_all(&flood).is_err() {
+                            break;
+                        }
+                    }
                 }
             });
         }
