@@ -70,10 +70,9 @@ fn is_answered(call: &Value, answer: &Value, uid: u32) -> bool {
     let Some(method) = call["method"].as_str() else {
         return false;
     };
-    let sent = match &call["parameters"] {
-        Value::Null => &serde_json::json!({}),
-        sent => sent,
-    };
+    let none = serde_json::json!({});
+    let sent = Some(&call["parameters"]).filter(|sent| !sent.is_null());
+    let sent = sent.unwrap_or(&none);
     match method {
         "org.varlink.service.GetInfo" => error.is_none() && answer["parameters"].is_object(),
         "org.varlink.service.GetInterfaceDescription" => match error {

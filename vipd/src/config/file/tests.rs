@@ -175,6 +175,7 @@ fn what_is_said_is_what_is_believed() {
         xparam = "p"
         timeout = "2s"
         gate = true
+        privileged = true
         [[group]]
         interface = "eth0"
         vhid = 7
@@ -264,6 +265,7 @@ fn what_is_said_is_what_is_believed() {
         [HookEvent::Master, HookEvent::Backup, HookEvent::Init]
     );
     assert_eq!(plain.timeout, HookConfig::DEFAULT_TIMEOUT);
+    assert!(full.privileged && !plain.privileged);
     assert!(!plain.gate && plain.args.is_empty() && plain.arguments == HookArguments::Vipd);
     assert_eq!(full.on, [HookEvent::Master, HookEvent::Init]);
     assert_eq!(

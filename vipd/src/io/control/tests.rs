@@ -332,13 +332,11 @@ fn a_follower_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     assert_eq!(message(&reads)["parameters"]["event"], "first");
     // More than the kernel keeps for it, and no faster than the other one reads.
     let long = "x".repeat(16 * 1024);
-    let began = std::time::Instant::now();
     for number in 0..200 {
         let event = json!({ "number": number, "long": long });
         echo.control().publish(None, || event);
         assert_eq!(message(&reads)["parameters"]["number"], number);
     }
-    assert!(began.elapsed() < Duration::from_secs(30), "it was held up");
     echo.works();
     // The connection ends; what was on the way may still be read.
     let mut rest = Vec::new();
@@ -360,14 +358,11 @@ fn followers_leave_places_for_others_and_theirs_when_they_die() {
     echo.works();
     // Nothing happens that it could be told; its place is free all the same.
     drop(followers.pop());
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while message(&follower(&echo)).get("error").is_some() {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "its place is not free"
-        );
+    let is_let_in = (0..1000).any(|_| {
         thread::sleep(Duration::from_millis(10));
-    }
+        message(&follower(&echo)).get("error").is_none()
+    });
+    assert!(is_let_in, "its place is not free");
 }
 
 #[test]
@@ -393,4 +388,18 @@ fn the_daemon_hears_of_no_call_that_is_unknown() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn every_method_is_described_and_the_other_way_round() {
+    let lines = DESCRIPTION.lines();
+    let described = lines.filter_map(|line| line.strip_prefix("method ")?.split('(').next());
+    let described: Vec<String> = described.map(|name| format!("org.vipd.{name}")).collect();
+    let mut called = interface::METHODS.map(|method| method.name).to_vec();
+    called.sort_unstable();
+    let mut sorted = described.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, called);
+    let streams = interface::METHODS.iter().filter(|method| method.streams);
+    assert!(streams.map(|method| method.name).eq(["org.vipd.Events"]));
 }
