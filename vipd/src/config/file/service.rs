@@ -147,7 +147,14 @@ fn read_hook(table: &Table<'_>, reader: &Reader) -> Option<HookConfig> {
     let arguments = table.value("arguments", &Choice::<HookArguments>::new());
     let xparam = table.value("xparam", &value::WORD);
     let timeout = table.value("timeout", &value::PERIOD);
-    let gate = table.value("gate", &Switch);
+    let gate = table.value("gate", &Switch).filter(|gate| gate.value);
+    if let Some(gate) = gate.as_ref().filter(|_| !on.contains(&HookEvent::Master)) {
+        reader.faults.borrow_mut().error(
+            &gate.place,
+            "only a hook of the event master can be a gate",
+            "expected \"master\" in on",
+        );
+    }
     let privileged = table.value("privileged", &Switch);
     let (argv, _) = command?;
     let mut argv = argv.into_iter();
@@ -158,7 +165,7 @@ fn read_hook(table: &Table<'_>, reader: &Reader) -> Option<HookConfig> {
         arguments: arguments.map(|name| name.value).unwrap_or_default(),
         xparam: xparam.map(|xparam| xparam.value),
         timeout: timeout.map_or(HookConfig::DEFAULT_TIMEOUT, |timeout| timeout.value),
-        gate: gate.is_some_and(|gate| gate.value),
+        gate: gate.is_some(),
         privileged: privileged.is_some_and(|privileged| privileged.value),
     })
 }

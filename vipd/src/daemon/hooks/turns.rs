@@ -10,7 +10,7 @@
 //!
 //! * as master, if nobody else is there, until the hook has succeeded: it is run again
 //!   after a hold of [`HOLD`], which doubles up to [`LONGEST_HOLD`];
-//! * as backup, until that hold is over *and* the master is not demoted itself. So
+//! * as backup, until that hold is over *and* the master is not demoted as far itself. So
 //!   two hosts whose gates both fail do not throw the role to and fro: the one that
 //!   came last keeps it, and tries again.
 //!
