@@ -97,6 +97,9 @@ impl Host {
             ),
             timing,
             preempt: flags & 1 != 0,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             source: None,
             placement: match flags >> 1 & 3 {
                 0 | 1 => Placement::Interface,
@@ -262,6 +265,7 @@ impl Host {
             vhid: vhid(group.0 as u8 + (choice >> 3 & 1)),
             interval: Interval::new(advbase, advskew),
             demote,
+            hidden_advskew: demote / 2,
             counter,
             digest,
             is_vipd: choice & 16 != 0,

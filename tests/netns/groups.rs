@@ -3,12 +3,13 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{env, process};
 
 use serde_json::{Value, json};
 use vipd::carp::timers::Timing;
 use vipd::carp::{Interval, Key, Policy, Vhid};
-use vipd::config::{Config, Paths, Process};
+use vipd::config::{Config, Paths};
 use vipd::daemon::{self, Daemon, preflight};
 use vipd::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use vipd::io::xdp::Mode;
@@ -31,7 +32,7 @@ pub(crate) const SEVERAL: Member = Member {
     vhid: 1,
     vips: &["10.99.0.100", "10.99.0.101", "10.99.0.102"],
 };
-const SINGLE: Member = Member {
+pub(crate) const SINGLE: Member = Member {
     interface: 0,
     vhid: 2,
     vips: &["10.99.0.110"],
@@ -45,6 +46,15 @@ pub(crate) const ELSEWHERE: Member = Member {
 
 /// The command of a daemon on a host, each group with its advskew.
 pub(crate) fn command(host: &Host, groups: &[(&Member, u8)]) -> process::Command {
+    command_with_admins(host, groups, None)
+}
+
+/// One that the members of a group of users may steer.
+pub(crate) fn command_with_admins(
+    host: &Host,
+    groups: &[(&Member, u8)],
+    admin_group: Option<&str>,
+) -> process::Command {
     let groups: Vec<Value> = groups
         .iter()
         .map(|(group, advskew)| {
@@ -56,6 +66,7 @@ pub(crate) fn command(host: &Host, groups: &[(&Member, u8)]) -> process::Command
         .collect();
     let order = json!({
         "groups": groups,
+        "admin_group": admin_group,
         "socket": host.directory().join("vipd.sock"),
         "bpffs": host.bpffs(),
         "state_dir": host.directory().join("state"),
@@ -122,19 +133,21 @@ fn config(order: &Value) -> Config {
                 dead_ratio: 3,
             },
             preempt: true,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             source: None,
             placement: Placement::Interface,
         }
     };
     let groups = order["groups"].as_array().expect("a list");
+    let engine = engine::Config {
+        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+        groups: groups.iter().map(group).collect(),
+    };
     Config {
-        engine: engine::Config {
-            interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
-            groups: groups.iter().map(group).collect(),
-        },
-        xdp_modes: vec![Mode::Auto, Mode::Auto],
-        process: Process::default(),
-        exposed: Vec::new(),
+        admin_group: order["admin_group"].as_str().map(str::to_owned),
+        ..Config::new(engine, vec![Mode::Auto, Mode::Auto])
     }
 }
 

@@ -1,12 +1,14 @@
 //! Real kernels, real sockets, real peers: in network namespaces, as root.
 
 mod announcements;
+mod checks;
 mod clean;
 mod diagnosis;
 mod flood;
 mod forger;
 mod groups;
 mod handover;
+mod hooks;
 mod interfaces;
 mod interop;
 mod lab;
@@ -18,11 +20,14 @@ mod refused;
 mod responder;
 mod restart;
 mod scene;
+mod services;
 mod signals;
 mod sockets;
 mod startup;
 mod status;
+mod steer;
 mod takeover;
 mod unprivileged;
 mod usage;
+mod varlink;
 mod wake;

@@ -151,10 +151,27 @@ pub enum Fault {
         per_mille: u64,
         lasts: Nanos,
     },
+    /// Something behind the addresses fails: the daemon is told, and told again
+    /// when it is over.
+    Unfit {
+        host: usize,
+        group: usize,
+        demotion: u8,
+        withheld: bool,
+        lasts: Nanos,
+    },
+    Promote {
+        host: usize,
+        group: usize,
+    },
+    Announce {
+        host: usize,
+        group: usize,
+    },
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 32] = [
+    pub const NAMES: [&'static str; 35] = [
         "fault stall",
         "fault stall midway",
         "fault kill",
@@ -187,6 +204,9 @@ impl Fault {
         "fault cut_both_ways",
         "fault loss",
         "fault doubling",
+        "fault unfit",
+        "fault promote",
+        "fault announce",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -223,6 +243,9 @@ impl Fault {
             Self::CutBothWays { .. } => "fault cut_both_ways",
             Self::Loss { .. } => "fault loss",
             Self::Doubling { .. } => "fault doubling",
+            Self::Unfit { .. } => "fault unfit",
+            Self::Promote { .. } => "fault promote",
+            Self::Announce { .. } => "fault announce",
         }
     }
 
@@ -236,6 +259,7 @@ impl Fault {
                 | Self::LinkDown { .. }
                 | Self::NicReplaced { .. }
                 | Self::SendsFail { .. }
+                | Self::Unfit { .. }
                 | Self::Loop { .. }
                 | Self::Doubling { .. }
         )
@@ -253,6 +277,7 @@ impl Fault {
             | Self::LinkDown { lasts, .. }
             | Self::MapFails { lasts, .. }
             | Self::SendsFail { lasts, .. }
+            | Self::Unfit { lasts, .. }
             | Self::PlacingFails { lasts, .. }
             | Self::PlacingIsSlow { lasts, .. }
             | Self::NicReplaced { lasts, .. }
@@ -279,6 +304,8 @@ impl Fault {
             | Self::UnknownVhid { .. }
             | Self::RivalArp { .. }
             | Self::Replay { .. }
+            | Self::Promote { .. }
+            | Self::Announce { .. }
             | Self::SameSource { .. } => None,
         }
     }
@@ -303,6 +330,9 @@ impl Fault {
             | Self::PlacingFails { host, .. }
             | Self::PlacingIsSlow { host, .. }
             | Self::NewMac { host, .. }
+            | Self::Unfit { host, .. }
+            | Self::Promote { host, .. }
+            | Self::Announce { host, .. }
             | Self::SameSource { host, .. } => Some(host),
             Self::AddressLost { .. }
             | Self::StrayBowOut { .. }

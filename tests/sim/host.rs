@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use vipd::carp::{Role, Session};
+use vipd::carp::{Fitness, Role, Session};
 use vipd::engine::{Effect, Engine, GroupId, Input, InterfaceId, Link};
 use vipd::mac::MacAddr;
 use vipd::time::{Duration, Instant};
@@ -60,6 +60,16 @@ pub enum Waiting {
     StepDown {
         group: Option<usize>,
     },
+    Fitness {
+        group: usize,
+        fitness: Fitness,
+    },
+    Promote {
+        group: usize,
+    },
+    Announce {
+        group: usize,
+    },
     /// An earlier daemon's lease was found in the map.
     Adopt {
         group: usize,
@@ -88,6 +98,11 @@ pub struct Host {
     pub(super) untold: Option<Untold>,
     /// It ends once it is drained.
     pub is_ending: bool,
+    /// How fit it is, by group; well where nothing is said.
+    pub fitness: BTreeMap<usize, Fitness>,
+    /// When it may preempt, by group, and the groups that its operator has promoted.
+    pub preempts_from: BTreeMap<usize, Nanos>,
+    pub promoted: BTreeSet<usize>,
     /// At some time it could not send.
     pub was_mute: bool,
     pub(super) waiting: VecDeque<Waiting>,
@@ -167,6 +182,14 @@ impl World {
         self.hosts[host].listens_since = self.now;
         self.hosts[host].waiting.clear();
         self.forget_host(host);
+        self.hosts[host].promoted.clear();
+        for (group, fitness) in self.hosts[host].fitness.clone() {
+            self.deliver(host, Waiting::Fitness { group, fitness });
+        }
+        self.delay_preemption(host, |_| true);
+        let delay = self.setup.hosts[host].startup_delay;
+        self.disturb(Some(host), delay);
+        self.hosts[host].disturbed_at += delay;
         self.adopt(host);
         for lan in 0..self.setup.lans {
             self.link_noticed(host, lan);
@@ -387,6 +410,26 @@ impl World {
             Waiting::Shutdown => {
                 self.hosts[host].is_ending = true;
                 self.feed(host, Input::Shutdown, None);
+            }
+            Waiting::Fitness { group, fitness } => {
+                let group = group_id(group);
+                let fitness = match self.setup.sabotage {
+                    Some(Sabotage::FitnessForgotten) => Fitness::WELL,
+                    Some(Sabotage::WithheldForgotten) => Fitness {
+                        withheld: false,
+                        ..fitness
+                    },
+                    _ => fitness,
+                };
+                self.feed(host, Input::Fitness { group, fitness }, None);
+            }
+            Waiting::Promote { group } => {
+                let group = group_id(group);
+                self.feed(host, Input::Promote { group }, None);
+            }
+            Waiting::Announce { group } => {
+                let group = group_id(group);
+                self.feed(host, Input::Announce { group }, None);
             }
             Waiting::StepDown { group } => {
                 self.feed(

@@ -189,7 +189,12 @@ impl World {
         let arrived = reach.and_then(|reach| reach.arrived);
         let follows_another = matches!(
             self.checks.shown[younger][g].reason,
-            Some(Reason::Preempt | Reason::MasterResigned | Reason::MasterTooSlow)
+            Some(
+                Reason::Preempt
+                    | Reason::MasterDemoted
+                    | Reason::MasterResigned
+                    | Reason::MasterTooSlow
+            )
         );
         follows_another && arrived.is_none_or(|at| at < self.hosts[younger].listens_since)
     }

@@ -28,7 +28,9 @@ mod announce;
 mod config;
 mod episode;
 mod group;
+mod tie;
 
+pub use crate::carp::Fitness;
 pub use config::{Auth, Config, GroupConfig, Placement};
 pub use group::{GroupCounters, GroupView};
 
@@ -95,8 +97,15 @@ pub enum Input<'a> {
         mac: MacAddr,
         address: Ipv4Addr,
     },
-    /// The operator wants others to be master, of one group or of all.
+    /// The operator wants others to be master, of one group and its tie or of all.
     StepDown { group: Option<GroupId> },
+    /// This host is as fit for the group as this, from now on. Well at the start.
+    Fitness { group: GroupId, fitness: Fitness },
+    /// The operator wants this host to be master of the group and its tie, if it
+    /// outranks the one that is, even where it does not preempt.
+    Promote { group: GroupId },
+    /// The operator wants clients to hear once more who answers, if this host does.
+    Announce { group: GroupId },
     /// The daemon ends. Go on until [`Engine::is_drained`], and it has ended well.
     Shutdown,
 }
@@ -345,11 +354,24 @@ impl Engine {
                 });
             }
             Input::StepDown { group } => {
-                for member in &mut self.groups {
-                    if group.is_none_or(|wanted| wanted == member.id()) {
-                        member.step_down(now, out);
-                    }
+                let meant = match group {
+                    Some(id) => tie::moves_with(&self.groups, id),
+                    None => self.groups.iter().map(Group::id).collect(),
+                };
+                for id in meant {
+                    self.with(id, |group, out| group.step_down(now, out));
                 }
+            }
+            Input::Fitness { group, fitness } => {
+                self.with(group, |group, out| group.set_fitness(fitness, now, out));
+            }
+            Input::Promote { group } => {
+                for id in tie::moves_with(&self.groups, group) {
+                    self.with(id, |group, _| group.promote(now));
+                }
+            }
+            Input::Announce { group } => {
+                self.with(group, |group, out| group.announce_again(now, out));
             }
             Input::Shutdown => {
                 self.has_ended = true;
@@ -357,6 +379,9 @@ impl Engine {
                     group.shut_down(now, out);
                 }
             }
+        }
+        if !self.has_ended {
+            tie::settle(&mut self.groups, now, &mut self.outputs);
         }
     }
 
@@ -436,6 +461,9 @@ impl Engine {
             | Input::AddressLost { .. }
             | Input::Conflict { .. }
             | Input::StepDown { .. }
+            | Input::Fitness { .. }
+            | Input::Promote { .. }
+            | Input::Announce { .. }
             | Input::Shutdown => {}
         }
     }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use tracing::error;
 
 use super::{Daemon, chain, clock, report};
-use crate::engine::{Effect, GroupId, Input, InterfaceId, Output, Purpose};
+use crate::engine::{Effect, Event, GroupId, Input, InterfaceId, Output, Purpose};
 
 impl Daemon {
     /// Hands one input to the engine, and does all that follows.
@@ -67,7 +67,13 @@ impl Daemon {
                     self.signers.remember(&group.config.name, signer);
                 }
             }
-            Output::Log(event) => report::log(&self.engine, event),
+            Output::Log(event) => {
+                report::log(&self.engine, event);
+                if let Event::Changed { group, transition } = event {
+                    self.tell_role(group, &transition);
+                    self.run_hooks(group, transition);
+                }
+            }
         }
     }
 

@@ -1,12 +1,14 @@
 //! One group: an election, and what this host does with its outcome.
 //!
 //! Here is what happens to it; how it takes over and gives up is in `claim`,
-//! what it sends in `frames`, what it hears and believes in `hear`.
+//! what it sends in `frames`, what it hears and believes in `hear`, how fit it is
+//! and with whom it moves in `fitness`.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 mod claim;
+mod fitness;
 mod frames;
 mod hear;
 
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::carp::trust::Trust;
 use crate::carp::{
-    Credentials, Election, Mismatch, Outcome, Peer, Role, Session, Transition, election,
+    Credentials, Election, Fitness, Mismatch, Outcome, Peer, Role, Session, Transition, election,
 };
 
 use claim::{Claim, Stage};
@@ -91,6 +93,10 @@ pub struct GroupView<'a> {
     /// The master, as far as known; this host itself, if it is.
     pub master: Option<Peer>,
     pub is_demoted: bool,
+    /// How fit this host is, with what failed sends and its tie add.
+    pub fitness: Fitness,
+    /// Whether this host would be master but for that.
+    pub would_be_master: bool,
     /// As what this host is known to those who believe its signatures.
     pub session: Session,
     /// Hosts whose signatures are believed, and their sessions.
@@ -136,6 +142,8 @@ impl Group {
         let election = Election::new(election::Config {
             timing: config.timing,
             preempt: config.preempt,
+            preempt_delay: config.preempt_delay,
+            startup_delay: config.startup_delay,
             address: config.source.unwrap_or(Ipv4Addr::UNSPECIFIED),
         });
         Self {
@@ -212,6 +220,9 @@ impl Group {
         // An address that is taken away is not forgotten: adverts need one.
         let address = link.address.or(self.link.and_then(|old| old.address));
         let is_told_again = self.link == Some(link);
+        if self.link.is_none() {
+            self.election.begin(now);
+        }
         self.link = Some(Link { address, ..link });
         let Some(source) = self.source_address() else {
             return self.halt(Reason::LinkDown, now, out);
@@ -224,6 +235,9 @@ impl Group {
         if let Some(until) = adopted {
             self.resume(until, now, out);
             self.take_part(now, out);
+            // An earlier daemon may have thought otherwise of it.
+            let outcome = self.election.leave_if_withheld(now);
+            self.follow(outcome, now, out);
         } else if self.election.role() == Role::Init {
             // The map may hold anything after a restart.
             self.clear(out);
@@ -297,7 +311,7 @@ impl Group {
                 let is_unheard = self
                     .claim
                     .is_some_and(|claim| claim.stage == Stage::Advertising);
-                if is_unheard && self.election.is_demoted() {
+                if is_unheard && self.election.cannot_send() {
                     // The role was claimed by a rank that this host has lost.
                     let outcome = self.election.lapse(Reason::LeaseExpired, now);
                     self.follow(outcome, now, out);
@@ -446,6 +460,8 @@ impl Group {
         let own = self.source_address().map(|address| Peer {
             address,
             interval: self.election.advertised_interval(),
+            configured: self.config.timing.interval,
+            demotion: self.election.fitness().demotion,
             counter: self.next_counter.wrapping_sub(1),
             is_vipd: true,
         });
@@ -464,7 +480,9 @@ impl Group {
                 Role::Master => own,
                 Role::Init | Role::Backup => self.election.master(),
             },
-            is_demoted: self.election.is_demoted(),
+            is_demoted: self.election.fitness().demotion > 0,
+            fitness: self.election.fitness(),
+            would_be_master: self.election.would_be_master(),
             session: self.trust.session(),
             signing_peers: self.trust.introduced().collect(),
             counters: &self.counters,
@@ -490,6 +508,7 @@ impl Group {
             Outcome::Advertise => self.advertise(out),
             Outcome::Challenged => self.answer_challenge(now, out),
             Outcome::Yielded => self.announce_again(now, out),
+            Outcome::Worsened => self.advertise_provoked(now, out),
             Outcome::Changed(transition) => {
                 self.since = Some((now, transition.reason));
                 if transition.reason == Reason::MasterTimeout {
@@ -540,7 +559,7 @@ impl Group {
     }
 
     /// Clients may have heard somebody else.
-    fn announce_again(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+    pub(super) fn announce_again(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         if self.is_answering() {
             self.announcements.provoke(now);
             self.announce_if_due(now, out);
