@@ -9,6 +9,7 @@ use crate::config::Paths;
 use crate::daemon;
 
 mod clean;
+mod metrics;
 mod run;
 mod status;
 mod table;
@@ -85,6 +86,8 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Print the running daemon's metrics in Prometheus' text format
+    Metrics,
     /// Remove what a crashed daemon left: responder, addresses, settings
     Clean {
         /// Only on this interface
@@ -98,6 +101,7 @@ pub fn run(cli: Cli) -> Exit {
     match cli.verb {
         Verb::Run(args) => run::run(&args, &cli.common),
         Verb::Status { group, json } => status::show(&cli.common, group.as_deref(), json),
+        Verb::Metrics => metrics::print(&cli.common),
         Verb::Clean { interface } => clean::clean(&cli.common, interface.as_deref()),
     }
 }
@@ -135,12 +139,18 @@ impl Cli {
     pub fn flags(&self) -> Option<crate::config::GroupFlags> {
         match &self.verb {
             Verb::Run(args) => Some(args.to_flags()),
-            Verb::Status { .. } | Verb::Clean { .. } => None,
+            Verb::Status { .. } | Verb::Metrics | Verb::Clean { .. } => None,
         }
     }
 
     /// The status as people see it.
     pub fn render(status: &crate::status::Status) -> String {
-        table::render(status)
+        table::render(
+            status,
+            table::Screen {
+                width: 80,
+                colour: false,
+            },
+        )
     }
 }

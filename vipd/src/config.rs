@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ pub struct Config {
     /// How to attach the responder, for each of the engine's interfaces.
     pub xdp_modes: Vec<xdp::Mode>,
     pub process: Process,
+    /// Where metrics are served; nowhere if not given.
+    pub metrics: Option<SocketAddr>,
     /// Password files that others than their owner can read.
     pub exposed: Vec<PathBuf>,
 }
@@ -126,6 +128,7 @@ impl Config {
             },
             xdp_modes: vec![flags.xdp_mode],
             process: flags.process,
+            metrics: None,
             exposed,
         })
     }

@@ -16,7 +16,8 @@ use tracing::info;
 
 use crate::config::{Config, Paths, Process};
 use crate::engine::{Engine, GroupId, Input, InterfaceId};
-use crate::io::{control, netlink, packet_socket, realtime, sysctl, xdp};
+use crate::io::{control, metrics, netlink, packet_socket, realtime, sysctl, xdp};
+use crate::status::Status;
 use crate::time::Instant;
 
 mod addresses;
@@ -30,6 +31,7 @@ pub mod preflight;
 mod report;
 mod signals;
 mod signers;
+mod states;
 
 use addresses::Placing;
 #[cfg(feature = "fuzzing")]
@@ -39,6 +41,7 @@ use port::Port;
 pub use preflight::Checked;
 use signals::{Command, Signals};
 use signers::Signers;
+use states::States;
 
 /// How long a stop waits for the kernel to take addresses off.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -54,6 +57,12 @@ const DRAIN: usize = 4096;
 /// How long until an interface that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How metrics are served.
+const METRICS: metrics::Format<Status> = metrics::Format {
+    content_type: crate::metrics::CONTENT_TYPE,
+    text: crate::metrics::text,
+};
+
 /// Why the daemon cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -67,6 +76,8 @@ pub enum Error {
     Responder(#[from] xdp::Error),
     #[error(transparent)]
     Control(#[from] control::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
     #[error(transparent)]
     Sysctl(#[from] sysctl::Error),
     #[error(transparent)]
@@ -101,6 +112,10 @@ pub struct Daemon {
     /// Kept open for as long as the daemon runs.
     _control: control::Control,
     requests: mpsc::Receiver<control::Request>,
+    /// Serves metrics for as long as the daemon runs, where it is to.
+    _metrics: Option<metrics::Server>,
+    scrapes: Option<mpsc::Receiver<metrics::Scrape<Status>>>,
+    states: States,
     signals: Signals,
     alarm: clock::Alarm,
     ledger: ledger::Ledger,
@@ -119,6 +134,16 @@ impl Daemon {
         let signals = Signals::new().map_err(Error::Signals)?;
         let alarm = clock::Alarm::new().map_err(Error::Timer)?;
         let (control, requests) = control::Control::bind(&paths.socket)?;
+        let (metrics, scrapes) = match config.metrics {
+            Some(address) => {
+                let (server, scrapes) = metrics::Server::bind(address, METRICS)?;
+                info!(address = %server.address(), "serving metrics over HTTP");
+                (Some(server), Some(scrapes))
+            }
+            None => (None, None),
+        };
+        let groups = (0..).zip(&config.engine.groups);
+        let states = States::open(&paths.socket, groups.map(|(id, _)| GroupId(id)));
         let mut watched: Vec<&str> = config
             .engine
             .interfaces
@@ -154,6 +179,9 @@ impl Daemon {
             events,
             _control: control,
             requests,
+            _metrics: metrics,
+            scrapes,
+            states,
             signals,
             alarm,
             ledger,
@@ -197,9 +225,11 @@ impl Daemon {
                 Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
+                Event::Scrape(scrape) => self.tell(scrape),
                 Event::Deadline => {}
             }
             self.fire_if_due();
+            self.states.publish(&self.engine);
             self.put_responders_back();
             // In a flood of adverts `wait` tells of nothing else.
             if let Ok(event) = self.events.try_recv() {
@@ -207,6 +237,9 @@ impl Daemon {
             }
             if let Ok(request) = self.requests.try_recv() {
                 self.answer(request);
+            }
+            if let Some(Ok(scrape)) = self.scrapes.as_mut().map(mpsc::Receiver::try_recv) {
+                self.tell(scrape);
             }
         };
         info!(signal, "stopping");
@@ -244,6 +277,7 @@ impl Daemon {
             Some(event) = self.events.recv() => Event::Netlink(event),
             () = self.alarm.until(deadline) => Event::Deadline,
             Some(request) = self.requests.recv() => Event::Request(request),
+            Some(scrape) = next_scrape(&mut self.scrapes) => Event::Scrape(scrape),
         }
     }
 
@@ -318,6 +352,23 @@ impl Daemon {
         // A client that has left wants no answer.
         let _ = request.reply.send(reply);
     }
+
+    /// A snapshot for the metrics, of which their own thread makes a text.
+    fn tell(&self, scrape: metrics::Scrape<Status>) {
+        let status = report::snapshot(&self.engine, &self.ports, self.process, None);
+        // As above.
+        let _ = scrape.send(status);
+    }
+}
+
+/// Never, where no metrics are served.
+async fn next_scrape(
+    scrapes: &mut Option<mpsc::Receiver<metrics::Scrape<Status>>>,
+) -> Option<metrics::Scrape<Status>> {
+    match scrapes {
+        Some(scrapes) => scrapes.recv().await,
+        None => std::future::pending().await,
+    }
 }
 
 enum Event {
@@ -325,6 +376,7 @@ enum Event {
     Adverts,
     Netlink(netlink::Event),
     Request(control::Request),
+    Scrape(metrics::Scrape<Status>),
     Deadline,
 }
 

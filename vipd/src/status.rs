@@ -15,6 +15,12 @@ pub struct Status {
     pub version: String,
     /// Whether the election has real-time priority and locked memory.
     pub realtime: bool,
+    /// Whether the operator has taken this host out of service.
+    #[serde(default)]
+    pub maintenance: bool,
+    /// When this was so: RFC 3339, UTC, milliseconds.
+    #[serde(default)]
+    pub now: String,
     pub groups: Vec<GroupStatus>,
     pub interfaces: Vec<InterfaceStatus>,
 }
@@ -41,6 +47,17 @@ pub struct GroupStatus {
     pub master: Option<MasterStatus>,
     /// Whether this host advertises itself as unfit.
     pub demoted: bool,
+    /// By how much it is demoted, and whether it is not master at all.
+    #[serde(default)]
+    pub demotion: u8,
+    #[serde(default)]
+    pub withheld: bool,
+    /// What speaks against this host; the daemon knows.
+    #[serde(default)]
+    pub causes: Vec<CauseStatus>,
+    /// Why it is not master, if but for the causes it would be.
+    #[serde(default)]
+    pub held_back: Option<String>,
     /// How adverts are signed and believed: `off`, `send` or `require`.
     pub auth: String,
     /// Number of the password that signs.
@@ -52,6 +69,19 @@ pub struct GroupStatus {
     /// Where the addresses are put: `interface`, `loopback` or `none`.
     pub addresses: String,
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A reason against this host as master of a group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CauseStatus {
+    /// `operator`, `maintenance`, or what was checked or tracked.
+    pub name: String,
+    /// `demote` or `give_up`.
+    pub effect: String,
+    pub demotion: u8,
+    /// RFC 3339, UTC, milliseconds.
+    pub since: String,
+    pub text: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,6 +133,10 @@ impl GroupStatus {
             lease_ms: lease.map_or(0, |(_, until)| millis(until.since(now))),
             master: group.master.map(MasterStatus::from),
             demoted: group.is_demoted,
+            demotion: if group.is_demoted { 240 } else { 0 },
+            withheld: false,
+            causes: Vec::new(),
+            held_back: None,
             auth: group.config.auth.policy.as_str().to_owned(),
             key: group.config.auth.keys.signs_with().0,
             signing_peers: group
@@ -129,7 +163,7 @@ impl From<Peer> for MasterStatus {
 }
 
 /// Counters by the names they have in the output.
-fn group_counters(counters: &GroupCounters) -> BTreeMap<String, u64> {
+pub(crate) fn group_counters(counters: &GroupCounters) -> BTreeMap<String, u64> {
     // Taken apart, so that a counter that is added cannot be forgotten here.
     let GroupCounters {
         adverts_sent,

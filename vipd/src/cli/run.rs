@@ -1,6 +1,6 @@
 //! `vipd run`: the daemon, in the foreground.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -75,6 +75,10 @@ pub(super) struct RunArgs {
     /// Run the election with real-time priority and locked memory
     #[arg(long)]
     realtime: bool,
+    /// Serve metrics for Prometheus over HTTP at this address, under /metrics;
+    /// without it there is no listener
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -121,7 +125,10 @@ enum XdpModeArg {
 pub(super) fn run(args: &RunArgs, common: &Common) -> Exit {
     let paths = common.paths();
     let config = match Config::from_flags(&args.to_flags()) {
-        Ok(config) => config,
+        Ok(config) => Config {
+            metrics: args.metrics,
+            ..config
+        },
         Err(error) => return complain(&error, Exit::Usage),
     };
     let checked = match preflight::check(&config, &paths) {

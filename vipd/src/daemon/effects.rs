@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use tracing::error;
 
 use super::{Daemon, chain, clock, report};
-use crate::engine::{Effect, GroupId, Input, InterfaceId, Output, Purpose};
+use crate::engine::{Effect, Event, GroupId, Input, InterfaceId, Output, Purpose};
 
 impl Daemon {
     /// Hands one input to the engine, and does all that follows.
@@ -47,9 +47,11 @@ impl Daemon {
                     );
                     return;
                 }
+                self.states.answers(group, true);
                 self.look_for_conflict(interface, group);
             }
             Output::Silence { interface, group } => {
+                self.states.answers(group, false);
                 if let Err(error) = self.ports[usize::from(interface.0)].silence(group) {
                     error!(
                         "cannot silence the group before its lease ends: {}",
@@ -67,7 +69,12 @@ impl Daemon {
                     self.signers.remember(&group.config.name, signer);
                 }
             }
-            Output::Log(event) => report::log(&self.engine, event),
+            Output::Log(event) => {
+                if let Event::Changed { group, .. } = event {
+                    self.states.changed(group);
+                }
+                report::log(&self.engine, event);
+            }
         }
     }
 

@@ -25,8 +25,10 @@ impl Daemon {
                 Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
+                Event::Scrape(scrape) => self.tell(scrape),
             }
             self.fire_if_due();
+            self.states.publish(&self.engine);
         }
     }
 

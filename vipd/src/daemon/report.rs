@@ -5,10 +5,11 @@ use tracing::{error, info, warn};
 
 use super::clock;
 use super::port::Port;
-use crate::carp::{Difference, Mismatch, Role};
+use crate::carp::{Difference, Mismatch, Role, Transition};
 use crate::config::Process;
 use crate::engine::{Engine, Event, GroupId, GroupView};
 use crate::io::control;
+use crate::log::ROLE_CHANGE;
 use crate::status::{self, GroupStatus, InterfaceStatus, Status};
 
 /// One event, one line.
@@ -20,12 +21,7 @@ pub(super) fn log(engine: &Engine, event: Event) {
     };
     match event {
         Event::Changed { group, transition } => {
-            let (group, reason) = (name(group), transition.reason.as_str());
-            let (from, to) = (transition.from.as_str(), transition.to.as_str());
-            match transition.master {
-                Some(peer) => info!(group, reason, was = from, peer = %peer.address, "became {to}"),
-                None => info!(group, reason, was = from, "became {to}"),
-            }
+            changed(engine, group, transition);
         }
         Event::BadDigest {
             group,
@@ -100,6 +96,33 @@ pub(super) fn log(engine: &Engine, event: Event) {
     }
 }
 
+/// One line for each change of role, for people and for grep.
+fn changed(engine: &Engine, id: GroupId, transition: Transition) {
+    let Some(view) = engine.group(id) else {
+        return;
+    };
+    let (group, interface) = (
+        &view.config.name,
+        engine.interface_name(view.config.interface),
+    );
+    let (from, to) = (transition.from.as_str(), transition.to.as_str());
+    let reason = transition.reason;
+    // The order of the fields is that of the line, which `docs/reference.md` promises.
+    macro_rules! tell {
+        ($($peer:tt)*) => {
+            info!(
+                target: ROLE_CHANGE,
+                reason = %reason.as_str(), %group, role = %to, was = %from, %interface, $($peer)*
+                "{group}: became {to} (was {from}): {}", reason.words()
+            )
+        };
+    }
+    match transition.master {
+        Some(peer) => tell!(peer = %peer.address,),
+        None => tell!(),
+    }
+}
+
 /// What the operator of the other host has set differently.
 fn explained(mismatch: Mismatch) -> String {
     match mismatch {
@@ -150,6 +173,25 @@ pub(super) fn status(
     parameters: &Value,
 ) -> control::Reply {
     let wanted = parameters.get("group").and_then(Value::as_str);
+    let status = snapshot(engine, ports, process, wanted);
+    if let (Some(name), true) = (wanted, status.groups.is_empty()) {
+        return Err(("org.vipd.NotFound".to_owned(), json!({ "group": name })));
+    }
+    serde_json::to_value(status).map_err(|error| {
+        (
+            "org.vipd.Failed".to_owned(),
+            json!({ "reason": error.to_string() }),
+        )
+    })
+}
+
+/// Everything, or what concerns the group of this name.
+pub(super) fn snapshot(
+    engine: &Engine,
+    ports: &[Port],
+    process: Process,
+    wanted: Option<&str>,
+) -> Status {
     let now = clock::now();
     let group = |group: GroupView<'_>| {
         let interface = engine.interface_name(group.config.interface);
@@ -160,12 +202,11 @@ pub(super) fn status(
         .filter(|group| wanted.is_none_or(|name| name == group.config.name))
         .map(group)
         .collect();
-    if let (Some(name), true) = (wanted, groups.is_empty()) {
-        return Err(("org.vipd.NotFound".to_owned(), json!({ "group": name })));
-    }
-    let status = Status {
+    Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         realtime: process.realtime,
+        maintenance: false,
+        now: clock::wall_clock(now),
         interfaces: ports
             .iter()
             .filter(|port| {
@@ -174,13 +215,7 @@ pub(super) fn status(
             .map(|port| interface_status(engine, port))
             .collect(),
         groups,
-    };
-    serde_json::to_value(status).map_err(|error| {
-        (
-            "org.vipd.Failed".to_owned(),
-            json!({ "reason": error.to_string() }),
-        )
-    })
+    }
 }
 
 fn interface_status(engine: &Engine, port: &Port) -> InterfaceStatus {
