@@ -97,6 +97,9 @@ impl Host {
             ),
             timing,
             preempt: flags & 1 != 0,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             source: None,
             placement: match flags >> 1 & 3 {
                 0 | 1 => Placement::Interface,

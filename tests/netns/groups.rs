@@ -3,12 +3,13 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 use std::{env, process};
 
 use serde_json::{Value, json};
 use vipd::carp::timers::Timing;
 use vipd::carp::{Interval, Key, Policy, Vhid};
-use vipd::config::{Config, Paths, Process};
+use vipd::config::{Config, Paths};
 use vipd::daemon::{self, Daemon, preflight};
 use vipd::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use vipd::io::xdp::Mode;
@@ -122,20 +123,19 @@ fn config(order: &Value) -> Config {
                 dead_ratio: 3,
             },
             preempt: true,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             source: None,
             placement: Placement::Interface,
         }
     };
     let groups = order["groups"].as_array().expect("a list");
-    Config {
-        engine: engine::Config {
-            interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
-            groups: groups.iter().map(group).collect(),
-        },
-        xdp_modes: vec![Mode::Auto, Mode::Auto],
-        process: Process::default(),
-        exposed: Vec::new(),
-    }
+    let engine = engine::Config {
+        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+        groups: groups.iter().map(group).collect(),
+    };
+    Config::new(engine, vec![Mode::Auto, Mode::Auto])
 }
 
 fn start(host: &Host, groups: &[(&Member, u8)]) -> Vipd {

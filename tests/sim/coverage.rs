@@ -32,6 +32,9 @@ impl World {
             Input::AddressLost { .. } => "input address lost",
             Input::Conflict { .. } => "input conflict",
             Input::StepDown { .. } => "input step down",
+            Input::Fitness { .. } => "input fitness",
+            Input::Promote { .. } => "input promote",
+            Input::Announce { .. } => "input announce",
             Input::Shutdown => "input shutdown",
         };
         self.coverage.insert(name);
@@ -85,7 +88,7 @@ const OTHERS: [&str; 3] = [
     "two answer: not heard",
     "two answer: claims cross",
 ];
-const INPUTS: [&str; 12] = [
+const INPUTS: [&str; 15] = [
     "input datagram",
     "input missed",
     "input deadline",
@@ -97,6 +100,9 @@ const INPUTS: [&str; 12] = [
     "input address lost",
     "input conflict",
     "input step down",
+    "input fitness",
+    "input promote",
+    "input announce",
     "input shutdown",
 ];
 const PURPOSES: [&str; 5] = [

@@ -1,6 +1,7 @@
 //! What a simulated world is made of: its hosts, groups, LANs, and their addresses.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use vipd::carp::timers::Timing;
 use vipd::carp::{Interval, Key, Policy, Vhid};
@@ -127,6 +128,9 @@ impl Setup {
                     dead_ratio: group.dead_ratio,
                 },
                 preempt: host.preempt && self.sabotage != Some(Sabotage::PreemptIgnored),
+                preempt_delay: Duration::ZERO,
+                startup_delay: Duration::ZERO,
+                tie: None,
                 source: None,
                 placement: host.placement,
             }
@@ -193,6 +197,6 @@ pub fn stranger_address(lan: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, lan as u8, 200, 66)
 }
 
-pub fn nanos(duration: std::time::Duration) -> Nanos {
+pub fn nanos(duration: Duration) -> Nanos {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

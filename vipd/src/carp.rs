@@ -24,7 +24,7 @@ pub mod trust;
 mod words;
 
 pub use auth::{Authenticator, Key, KeyError};
-pub use election::{Election, Outcome, Peer, Reason, Role, Transition};
+pub use election::{Election, Fitness, Outcome, Peer, Reason, Role, Transition};
 pub use explain::{Difference, Mismatch};
 pub use keyring::{Credentials, Keyring, KeyringError, SignatureError};
 pub use packet::{Advertisement, DecodeError, Packet};

@@ -13,15 +13,27 @@ use crate::carp::timers::Timing;
 use crate::carp::{Key, KeyError, KeyId, Keyring, KeyringError, Policy, Vhid};
 use crate::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use crate::io::xdp;
+use crate::time::Duration;
+
+mod service;
+
+pub use service::{
+    CheckConfig, FailEffect, GroupExtras, HookArguments, HookConfig, HookEvent, Probe, TrackConfig,
+};
 
 /// A whole configuration.
 pub struct Config {
     pub engine: engine::Config,
+    /// What surrounds each of the engine's groups, in their order.
+    pub extras: Vec<GroupExtras>,
     /// How to attach the responder, for each of the engine's interfaces.
     pub xdp_modes: Vec<xdp::Mode>,
     pub process: Process,
     /// Where metrics are served; nowhere if not given.
     pub metrics: Option<SocketAddr>,
+    /// The group whose members may change things by the control socket, besides
+    /// root and the daemon's user.
+    pub admin_group: Option<String>,
     /// Password files that others than their owner can read.
     pub exposed: Vec<PathBuf>,
 }
@@ -99,6 +111,19 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Groups with nothing around them, and a daemon with its defaults.
+    pub fn new(engine: engine::Config, xdp_modes: Vec<xdp::Mode>) -> Self {
+        Self {
+            extras: vec![GroupExtras::default(); engine.groups.len()],
+            engine,
+            xdp_modes,
+            process: Process::default(),
+            metrics: None,
+            admin_group: None,
+            exposed: Vec::new(),
+        }
+    }
+
     /// A configuration of one group, named after its interface and vhid.
     pub fn from_flags(flags: &GroupFlags) -> Result<Self, ConfigError> {
         let mut exposed = Vec::new();
@@ -119,17 +144,19 @@ impl Config {
                 dead_ratio: flags.dead_ratio,
             },
             preempt: flags.preempt,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             placement: flags.placement,
         };
+        let engine = engine::Config {
+            interfaces: vec![flags.interface.clone()],
+            groups: vec![group],
+        };
         Ok(Self {
-            engine: engine::Config {
-                interfaces: vec![flags.interface.clone()],
-                groups: vec![group],
-            },
-            xdp_modes: vec![flags.xdp_mode],
             process: flags.process,
-            metrics: None,
             exposed,
+            ..Self::new(engine, vec![flags.xdp_mode])
         })
     }
 }

@@ -29,6 +29,7 @@ mod config;
 mod episode;
 mod group;
 
+pub use crate::carp::Fitness;
 pub use config::{Auth, Config, GroupConfig, Placement};
 pub use group::{GroupCounters, GroupView};
 
@@ -97,6 +98,13 @@ pub enum Input<'a> {
     },
     /// The operator wants others to be master, of one group or of all.
     StepDown { group: Option<GroupId> },
+    /// This host is as fit for the group as this, from now on. Well at the start.
+    Fitness { group: GroupId, fitness: Fitness },
+    /// The operator wants this host to be master of the group, if it outranks the
+    /// one that is, even where it does not preempt.
+    Promote { group: GroupId },
+    /// The operator wants clients to hear once more who answers, if this host does.
+    Announce { group: GroupId },
     /// The daemon ends. Go on until [`Engine::is_drained`], and it has ended well.
     Shutdown,
 }
@@ -351,6 +359,10 @@ impl Engine {
                     }
                 }
             }
+            Input::Fitness { .. } | Input::Promote { .. } => {}
+            Input::Announce { group } => {
+                self.with(group, |group, out| group.announce_again(now, out));
+            }
             Input::Shutdown => {
                 self.has_ended = true;
                 for group in &mut self.groups {
@@ -436,6 +448,9 @@ impl Engine {
             | Input::AddressLost { .. }
             | Input::Conflict { .. }
             | Input::StepDown { .. }
+            | Input::Fitness { .. }
+            | Input::Promote { .. }
+            | Input::Announce { .. }
             | Input::Shutdown => {}
         }
     }

@@ -47,11 +47,15 @@ pub struct GroupStatus {
     pub master: Option<MasterStatus>,
     /// Whether this host advertises itself as unfit.
     pub demoted: bool,
-    /// By how much it is demoted, and whether it is not master at all.
+    /// By how much, in all; 0 is well.
     #[serde(default)]
     pub demotion: u8,
+    /// Whether this host must not be master at all.
     #[serde(default)]
     pub withheld: bool,
+    /// Whether this host would be master if it were as fit as can be.
+    #[serde(default)]
+    pub would_be_master: bool,
     /// What speaks against this host; the daemon knows.
     #[serde(default)]
     pub causes: Vec<CauseStatus>,
@@ -133,8 +137,9 @@ impl GroupStatus {
             lease_ms: lease.map_or(0, |(_, until)| millis(until.since(now))),
             master: group.master.map(MasterStatus::from),
             demoted: group.is_demoted,
-            demotion: if group.is_demoted { 240 } else { 0 },
-            withheld: false,
+            demotion: group.fitness.demotion,
+            withheld: group.fitness.withheld,
+            would_be_master: group.would_be_master,
             causes: Vec::new(),
             held_back: None,
             auth: group.config.auth.policy.as_str().to_owned(),

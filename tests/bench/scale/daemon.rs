@@ -4,6 +4,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use vipd::carp::timers::Timing;
@@ -50,19 +51,18 @@ fn config(groups: u8, advskew: u8) -> Result<Config> {
                 dead_ratio: DEFAULT_DEAD_RATIO,
             },
             preempt: true,
+            preempt_delay: Duration::ZERO,
+            startup_delay: Duration::ZERO,
+            tie: None,
             source: None,
             placement: Placement::Interface,
         })
     };
-    Ok(Config {
-        exposed: Vec::new(),
-        engine: engine::Config {
-            interfaces: vec!["eth0".to_owned()],
-            groups: (1..=groups).map(group).collect::<Result<_>>()?,
-        },
-        xdp_modes: vec![xdp::Mode::Auto],
-        process: Default::default(),
-    })
+    let engine = engine::Config {
+        interfaces: vec!["eth0".to_owned()],
+        groups: (1..=groups).map(group).collect::<Result<_>>()?,
+    };
+    Ok(Config::new(engine, vec![xdp::Mode::Auto]))
 }
 
 /// The address of a group, for all contenders.

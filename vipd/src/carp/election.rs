@@ -20,11 +20,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 mod answering;
+mod fitness;
 
 use super::Interval;
 use super::timers::Timing;
 use crate::time::Instant;
 use answering::Answering;
+pub use fitness::Fitness;
 
 /// Sends in a row that must fail before a master is demoted, and succeed before
 /// it is well again (`CARP_SENDAD_MAX_ERRORS`, `CARP_SENDAD_MIN_SUCCESS`,
@@ -85,12 +87,16 @@ pub enum Reason {
     MasterTooSlow,
     /// The master is less preferred than this host.
     Preempt,
+    /// The master is less fit than this host.
+    MasterDemoted,
     /// A more preferred master was heard.
     BetterMaster,
     /// A master of the same rank was heard, and its address wins.
     TieLost,
     /// The operator asked for it.
     StepDown,
+    /// This host must not be master, as [`Fitness`] has it.
+    Unfit,
     /// The lease ended before it was renewed: this host was stopped, starved,
     /// or could not send.
     LeaseExpired,
@@ -106,7 +112,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for those who check that all of them occur.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Start,
         Self::LinkUp,
         Self::LinkDown,
@@ -114,9 +120,11 @@ impl Reason {
         Self::MasterResigned,
         Self::MasterTooSlow,
         Self::Preempt,
+        Self::MasterDemoted,
         Self::BetterMaster,
         Self::TieLost,
         Self::StepDown,
+        Self::Unfit,
         Self::LeaseExpired,
         Self::MapFault,
         Self::AddressFault,
@@ -134,9 +142,11 @@ impl Reason {
             Self::MasterResigned => "master_resigned",
             Self::MasterTooSlow => "master_too_slow",
             Self::Preempt => "preempt",
+            Self::MasterDemoted => "master_demoted",
             Self::BetterMaster => "better_master",
             Self::TieLost => "tie_lost",
             Self::StepDown => "step_down",
+            Self::Unfit => "unfit",
             Self::LeaseExpired => "lease_expired",
             Self::MapFault => "map_fault",
             Self::AddressFault => "address_fault",

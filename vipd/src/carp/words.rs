@@ -16,6 +16,8 @@ impl Reason {
             Self::Preempt => "the master was less preferred",
             Self::BetterMaster => "a better master was heard",
             Self::TieLost => "a master of the same rank won",
+            Self::MasterDemoted => "the master was less fit",
+            Self::Unfit => "this host is not fit",
             Self::StepDown => "the operator asked for it",
             Self::LeaseExpired => "the lease ended before it was renewed",
             Self::MapFault => "the BPF map could not be written",

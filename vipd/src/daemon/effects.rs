@@ -10,6 +10,9 @@ use crate::engine::{Effect, Event, GroupId, Input, InterfaceId, Output, Purpose}
 impl Daemon {
     /// Hands one input to the engine, and does all that follows.
     pub(super) fn handle(&mut self, input: Input<'_>) {
+        if let Input::Fitness { group, .. } = input {
+            self.states.changed(group);
+        }
         self.engine.handle(input, clock::now());
         while let Some(output) = self.engine.poll_output() {
             self.perform(output);

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::InterfaceId;
 use crate::carp::timers::Timing;
 use crate::carp::{Key, Keyring, Policy, Vhid};
+use crate::time::Duration;
 
 /// The groups of a host.
 pub struct Config {
@@ -22,6 +23,14 @@ pub struct GroupConfig {
     pub auth: Auth,
     pub timing: Timing,
     pub preempt: bool,
+    /// No preemption for so long after the start, the link's coming up, or this
+    /// host's being fit again.
+    pub preempt_delay: Duration,
+    /// After the start, no takeover of any kind for so long.
+    pub startup_delay: Duration,
+    /// Groups of one tie move together: they share the worst demotion, and one
+    /// that cannot take part demotes the others.
+    pub tie: Option<String>,
     /// Source of the adverts; the interface's own address if not given.
     pub source: Option<Ipv4Addr>,
     pub placement: Placement,

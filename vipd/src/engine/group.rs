@@ -18,7 +18,7 @@ use super::{
 };
 use crate::carp::trust::Trust;
 use crate::carp::{
-    Credentials, Election, Mismatch, Outcome, Peer, Role, Session, Transition, election,
+    Credentials, Election, Fitness, Mismatch, Outcome, Peer, Role, Session, Transition, election,
 };
 
 use claim::{Claim, Stage};
@@ -91,6 +91,11 @@ pub struct GroupView<'a> {
     /// The master, as far as known; this host itself, if it is.
     pub master: Option<Peer>,
     pub is_demoted: bool,
+    /// How fit this host is, all told: in [`Fitness::demotion`] also what failed
+    /// sends and a tie add.
+    pub fitness: Fitness,
+    /// Whether this host would be master but for that.
+    pub would_be_master: bool,
     /// As what this host is known to those who believe its signatures.
     pub session: Session,
     /// Hosts whose signatures are believed, and their sessions.
@@ -465,6 +470,8 @@ impl Group {
                 Role::Init | Role::Backup => self.election.master(),
             },
             is_demoted: self.election.is_demoted(),
+            fitness: Fitness::WELL,
+            would_be_master: false,
             session: self.trust.session(),
             signing_peers: self.trust.introduced().collect(),
             counters: &self.counters,
@@ -540,7 +547,7 @@ impl Group {
     }
 
     /// Clients may have heard somebody else.
-    fn announce_again(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+    pub(super) fn announce_again(&mut self, now: Instant, out: &mut VecDeque<Output>) {
         if self.is_answering() {
             self.announcements.provoke(now);
             self.announce_if_due(now, out);

@@ -67,6 +67,9 @@ fn group() -> GroupConfig {
         auth: Auth::new(Key::from_passphrase(b"secret").unwrap(), Policy::Off),
         timing: timing(1, 0, 3),
         preempt: false,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
+        tie: None,
         source: None,
         placement: Placement::Interface,
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use super::*;
 use crate::carp::timers::Timing;
@@ -26,6 +27,9 @@ fn ledger(state_dir: &Path, placement: Placement, groups: &[(u8, &str)]) -> Ledg
             dead_ratio: 3,
         },
         preempt: false,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
+        tie: None,
         placement,
     };
     let config = engine::Config {

@@ -181,7 +181,7 @@ impl Group {
                 self.transmit(interval, Purpose::Farewell, out);
                 Some(DRAIN)
             }
-            Reason::StepDown | Reason::Shutdown => {
+            Reason::StepDown | Reason::Unfit | Reason::Shutdown => {
                 self.bow_out(out);
                 Some(DRAIN_UNHEARD)
             }
@@ -199,6 +199,7 @@ impl Group {
             | Reason::MasterResigned
             | Reason::MasterTooSlow
             | Reason::Preempt
+            | Reason::MasterDemoted
             | Reason::Resumed => None,
         };
 

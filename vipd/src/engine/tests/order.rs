@@ -111,6 +111,13 @@ fn give_up(daemon: &mut Daemon, reason: Reason) -> Vec<Step> {
             steps[1..].to_vec()
         }
         Reason::StepDown => daemon.handle(Input::StepDown { group: None }),
+        Reason::Unfit => daemon.handle(Input::Fitness {
+            group: G0,
+            fitness: Fitness {
+                demotion: 0,
+                withheld: true,
+            },
+        }),
         Reason::LinkDown => {
             let link = Link {
                 up: false,
@@ -137,6 +144,7 @@ fn give_up(daemon: &mut Daemon, reason: Reason) -> Vec<Step> {
         | Reason::MasterResigned
         | Reason::MasterTooSlow
         | Reason::Preempt
+        | Reason::MasterDemoted
         | Reason::Resumed => panic!("{reason:?} ends no mastership"),
     }
 }
