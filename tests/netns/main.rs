@@ -3,6 +3,7 @@
 mod announcements;
 mod clean;
 mod diagnosis;
+mod doctor;
 mod flood;
 mod forger;
 mod groups;
@@ -12,6 +13,7 @@ mod interop;
 mod lab;
 mod leases;
 mod links;
+mod observe;
 mod placement;
 mod realtime;
 mod refused;

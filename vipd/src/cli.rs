@@ -9,6 +9,7 @@ use crate::config::Paths;
 use crate::daemon;
 
 mod clean;
+mod doctor;
 mod metrics;
 mod run;
 mod status;
@@ -88,6 +89,8 @@ enum Verb {
     },
     /// Print the running daemon's metrics in Prometheus' text format
     Metrics,
+    /// Look at this host and at the LAN, and say what is wrong and what to do
+    Doctor(doctor::DoctorArgs),
     /// Remove what a crashed daemon left: responder, addresses, settings
     Clean {
         /// Only on this interface
@@ -102,6 +105,7 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Run(args) => run::run(&args, &cli.common),
         Verb::Status { group, json } => status::show(&cli.common, group.as_deref(), json),
         Verb::Metrics => metrics::print(&cli.common),
+        Verb::Doctor(args) => doctor::examine(&args, &cli.common),
         Verb::Clean { interface } => clean::clean(&cli.common, interface.as_deref()),
     }
 }
@@ -139,7 +143,7 @@ impl Cli {
     pub fn flags(&self) -> Option<crate::config::GroupFlags> {
         match &self.verb {
             Verb::Run(args) => Some(args.to_flags()),
-            Verb::Status { .. } | Verb::Metrics | Verb::Clean { .. } => None,
+            Verb::Status { .. } | Verb::Metrics | Verb::Doctor(_) | Verb::Clean { .. } => None,
         }
     }
 

@@ -30,3 +30,6 @@ pub mod state_files;
 
 /// systemd's journal.
 pub mod journal;
+
+/// What the driver of an interface does to frames.
+pub mod ethtool;

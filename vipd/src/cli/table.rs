@@ -265,7 +265,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// Lines of so many characters at most, broken at blanks; a longer word stands alone.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {

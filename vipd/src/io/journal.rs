@@ -49,7 +49,12 @@ impl Journal {
 
     /// Blocks while the journal does not read.
     pub fn send(&self, entry: &Entry) -> io::Result<()> {
-        self.socket.send_to(&entry.bytes, &self.path).map(drop)
+        loop {
+            match self.socket.send_to(&entry.bytes, &self.path) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return sent.map(drop),
+            }
+        }
     }
 }
 
