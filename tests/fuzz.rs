@@ -15,6 +15,7 @@ mod command_line;
 mod control;
 mod engine;
 mod frame;
+mod http_status;
 mod ledger;
 mod netlink;
 mod passfile;
@@ -43,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     target("control", control::check),
     target("engine", engine::check),
     target("frame", frame::check),
+    target("http_status", http_status::check),
     target("ledger", ledger::check),
     target("netlink", netlink::check),
     target("passfile", passfile::check),

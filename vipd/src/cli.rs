@@ -10,9 +10,11 @@ use crate::daemon;
 
 mod clean;
 mod doctor;
+mod events;
 mod metrics;
 mod run;
 mod status;
+mod steer;
 mod table;
 
 /// How a program ends, as scripts see it.
@@ -87,6 +89,30 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Follow what happens: changes of role, and why; orders, and who gave them
+    Events {
+        /// Only this group
+        group: Option<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prefer every other host for a group, until it is promoted
+    Demote { group: String },
+    /// Undo a demotion, and take over if this host is preferred to the master
+    Promote { group: String },
+    /// Prefer every other host for all groups, until it is over
+    Maintenance {
+        #[arg(value_enum)]
+        switch: steer::Switch,
+    },
+    /// Tell the LAN once more where a group's addresses are
+    Announce { group: String },
+    /// Say by the exit status whether this host is master: 0 if it is, 1 if not,
+    /// 3 if there is no daemon
+    IsMaster { group: String },
+    /// Read the configuration anew; what did not change goes on untouched
+    Reload,
     /// Print the running daemon's metrics in Prometheus' text format
     Metrics,
     /// Look at this host and at the LAN, and say what is wrong and what to do
@@ -106,6 +132,13 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Status { group, json } => status::show(&cli.common, group.as_deref(), json),
         Verb::Metrics => metrics::print(&cli.common),
         Verb::Doctor(args) => doctor::examine(&args, &cli.common),
+        Verb::Events { group, json } => events::follow(&cli.common, group.as_deref(), json),
+        Verb::Demote { group } => steer::demote(&cli.common, &group),
+        Verb::Promote { group } => steer::promote(&cli.common, &group),
+        Verb::Maintenance { switch } => steer::maintenance(&cli.common, switch),
+        Verb::Announce { group } => steer::announce(&cli.common, &group),
+        Verb::IsMaster { group } => steer::is_master(&cli.common, &group),
+        Verb::Reload => steer::reload(&cli.common),
         Verb::Clean { interface } => clean::clean(&cli.common, interface.as_deref()),
     }
 }
@@ -143,7 +176,17 @@ impl Cli {
     pub fn flags(&self) -> Option<crate::config::GroupFlags> {
         match &self.verb {
             Verb::Run(args) => Some(args.to_flags()),
-            Verb::Status { .. } | Verb::Metrics | Verb::Doctor(_) | Verb::Clean { .. } => None,
+            Verb::Status { .. }
+            | Verb::Events { .. }
+            | Verb::Demote { .. }
+            | Verb::Promote { .. }
+            | Verb::Maintenance { .. }
+            | Verb::Announce { .. }
+            | Verb::IsMaster { .. }
+            | Verb::Reload
+            | Verb::Metrics
+            | Verb::Doctor(_)
+            | Verb::Clean { .. } => None,
         }
     }
 
@@ -158,3 +201,6 @@ impl Cli {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,11 +12,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{Config, Paths, Process};
 use crate::engine::{Engine, GroupId, Input, InterfaceId};
-use crate::io::{control, metrics, netlink, packet_socket, realtime, sysctl, xdp};
+use crate::io::{command, control, metrics, netlink, packet_socket, realtime, sysctl, xdp};
 use crate::status::Status;
 use crate::time::Instant;
 
@@ -24,11 +24,16 @@ mod addresses;
 pub mod clean;
 mod clock;
 mod effects;
+mod fitness;
+mod health;
+mod hooks;
 mod host;
 mod ledger;
+mod operator;
 mod port;
 pub mod preflight;
 mod report;
+mod requests;
 mod signals;
 mod signers;
 mod states;
@@ -99,6 +104,8 @@ pub enum Error {
     Signals(#[source] std::io::Error),
     #[error("cannot start a thread that writes down which hosts sign")]
     Signers(#[source] std::io::Error),
+    #[error("cannot start a thread that writes down what the operator orders")]
+    Operator(#[source] std::io::Error),
     #[error("cannot set a timer")]
     Timer(#[source] std::io::Error),
 }
@@ -109,8 +116,7 @@ pub struct Daemon {
     ports: Vec<Port>,
     netlink: netlink::Netlink,
     events: mpsc::Receiver<netlink::Event>,
-    /// Kept open for as long as the daemon runs.
-    _control: control::Control,
+    control: control::Control,
     requests: mpsc::Receiver<control::Request>,
     /// Serves metrics for as long as the daemon runs, where it is to.
     _metrics: Option<metrics::Server>,
@@ -120,12 +126,20 @@ pub struct Daemon {
     alarm: clock::Alarm,
     ledger: ledger::Ledger,
     signers: Signers,
+    /// What speaks against this host.
+    causes: fitness::Causes,
+    /// What the operator has ordered, and what was wrong with the file of it.
+    orders: operator::Orders,
+    orders_lost: Option<String>,
+    orders_writer: operator::Writer,
     /// Addresses that are being put on an interface.
     placing: BTreeMap<GroupId, Placing>,
     next_token: u64,
     /// ARP claims of others that the engine has been told of.
     conflicts: BTreeMap<GroupId, u64>,
     process: Process,
+    health: health::Health,
+    hooks: hooks::Hooks,
 }
 
 impl Daemon {
@@ -133,7 +147,8 @@ impl Daemon {
     pub async fn start(mut config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
         let signals = Signals::new().map_err(Error::Signals)?;
         let alarm = clock::Alarm::new().map_err(Error::Timer)?;
-        let (control, requests) = control::Control::bind(&paths.socket)?;
+        let (control, requests) =
+            control::Control::bind(&paths.socket, access(config.admin_group.as_deref()))?;
         let (metrics, scrapes) = match config.metrics {
             Some(address) => {
                 let (server, scrapes) = metrics::Server::bind(address, METRICS)?;
@@ -151,6 +166,10 @@ impl Daemon {
             .map(String::as_str)
             .collect();
         watched.push(ledger::DEVICE);
+        let tracks = config.extras.iter().flat_map(|extras| &extras.tracks);
+        watched.extend(tracks.map(|track| track.interface.as_str()));
+        watched.sort_unstable();
+        watched.dedup();
         let (netlink, events) = netlink::Netlink::spawn(&watched)?;
 
         let ports = (0..)
@@ -168,6 +187,9 @@ impl Daemon {
             .collect();
         let ledger = ledger::Ledger::new(&config.engine, &paths.state_dir);
         let signers = Signers::spawn(&paths.state_dir).map_err(Error::Signers)?;
+        let (orders, orders_lost) =
+            operator::read(&paths.state_dir, &clock::wall_clock(clock::now()));
+        let orders_writer = operator::Writer::spawn(&paths.state_dir).map_err(Error::Operator)?;
         for group in &mut config.engine.groups {
             group.auth.signers = signers::read(&paths.state_dir, &group.name);
         }
@@ -177,7 +199,7 @@ impl Daemon {
             ports,
             netlink,
             events,
-            _control: control,
+            control,
             requests,
             _metrics: metrics,
             scrapes,
@@ -186,15 +208,23 @@ impl Daemon {
             alarm,
             ledger,
             signers,
+            causes: fitness::Causes::default(),
+            orders,
+            orders_lost,
+            orders_writer,
             placing: BTreeMap::new(),
             next_token: 0,
             conflicts: BTreeMap::new(),
             process: config.process,
+            health: health::Health::new(),
+            hooks: hooks::Hooks::new(),
         };
         if daemon.process.realtime {
             realtime::enter()?;
         }
-        match daemon.take_host(checked).await {
+        // Before the groups take part.
+        daemon.apply_orders();
+        match daemon.take_host(checked, config.extras).await {
             Ok(()) => Ok(daemon),
             // As it was means that the kernel does not answer for the addresses that an
             // earlier daemon left: the responder is what keeps it silent.
@@ -203,7 +233,7 @@ impl Daemon {
                 Err(error)
             }
             Err(error) => {
-                daemon.leave_host().await;
+                let _ = daemon.leave_host().await;
                 Err(error)
             }
         }
@@ -214,9 +244,7 @@ impl Daemon {
         let signal = loop {
             match self.wait().await {
                 Event::Command(Command::Stop(signal)) => break signal,
-                Event::Command(Command::Reload) => {
-                    info!("there is no configuration file to reload: flags need a restart");
-                }
+                Event::Command(Command::Reload) => self.reload(None),
                 Event::Command(Command::LogStatus) => report::log_status(&self.engine),
                 Event::Command(Command::StepDown) => {
                     info!("stepping down, as SIGUSR2 asks");
@@ -225,11 +253,13 @@ impl Daemon {
                 Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
-                Event::Scrape(scrape) => self.tell(scrape),
+                Event::Answer(answer) => self.handle_answer(answer),
+                Event::HookEnd(token, ended) => self.handle_hook_end(token, &ended),
+                Event::Scrape(scrape) => self.snapshot_for(scrape),
                 Event::Deadline => {}
             }
             self.fire_if_due();
-            self.states.publish(&self.engine);
+            self.publish_states();
             self.put_responders_back();
             // In a flood of adverts `wait` tells of nothing else.
             if let Ok(event) = self.events.try_recv() {
@@ -238,8 +268,14 @@ impl Daemon {
             if let Ok(request) = self.requests.try_recv() {
                 self.answer(request);
             }
+            if let Some(answer) = self.health.try_next_answer() {
+                self.handle_answer(answer);
+            }
+            if let Some((token, ended)) = self.hooks.try_next_end() {
+                self.handle_hook_end(token, &ended);
+            }
             if let Some(Ok(scrape)) = self.scrapes.as_mut().map(mpsc::Receiver::try_recv) {
-                self.tell(scrape);
+                self.snapshot_for(scrape);
             }
         };
         info!(signal, "stopping");
@@ -248,7 +284,8 @@ impl Daemon {
         } else {
             self.handle(Input::Shutdown);
             self.drain().await;
-            self.leave_host().await;
+            let (hooks, signals) = self.leave_host().await;
+            hooks.finish(signals).await;
         }
         info!("stopped");
         Ok(())
@@ -277,13 +314,15 @@ impl Daemon {
             Some(event) = self.events.recv() => Event::Netlink(event),
             () = self.alarm.until(deadline) => Event::Deadline,
             Some(request) = self.requests.recv() => Event::Request(request),
+            Some(answer) = self.health.next_answer() => Event::Answer(answer),
+            Some((token, ended)) = self.hooks.next_end() => Event::HookEnd(token, ended),
             Some(scrape) = next_scrape(&mut self.scrapes) => Event::Scrape(scrape),
         }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let retry = self.ports.iter().filter_map(Port::retry_at).min();
-        [self.engine.poll_timeout(), retry]
+        [self.engine.poll_timeout(), retry, self.hooks.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -310,6 +349,7 @@ impl Daemon {
         {
             self.handle(Input::Deadline);
         }
+        self.fire_gates(now);
         for index in 0..self.ports.len() {
             if self.ports[index].retry_at().is_some_and(|at| at <= now) {
                 self.reopen(index);
@@ -338,26 +378,13 @@ impl Daemon {
             }
         }
     }
+}
 
-    fn answer(&mut self, request: control::Request) {
-        let reply = match request.method.as_str() {
-            "org.vipd.Status" => {
-                report::status(&self.engine, &self.ports, self.process, &request.parameters)
-            }
-            method => Err((
-                "org.vipd.MethodNotFound".to_owned(),
-                serde_json::json!({ "method": method }),
-            )),
-        };
-        // A client that has left wants no answer.
-        let _ = request.reply.send(reply);
-    }
-
+impl Daemon {
     /// A snapshot for the metrics, of which their own thread makes a text.
-    fn tell(&self, scrape: metrics::Scrape<Status>) {
-        let status = report::snapshot(&self.engine, &self.ports, self.process, None);
-        // As above.
-        let _ = scrape.send(status);
+    fn snapshot_for(&self, scrape: metrics::Scrape<Status>) {
+        // A client that has left wants no answer.
+        let _ = scrape.send(report::snapshot(self, None));
     }
 }
 
@@ -371,11 +398,29 @@ async fn next_scrape(
     }
 }
 
+/// Who may change things. Without the group that was asked for, nobody who could not
+/// otherwise: a daemon that does not start is worse.
+fn access(admin_group: Option<&str>) -> control::Access {
+    let Some(name) = admin_group else {
+        return control::Access::own();
+    };
+    control::Access::with_admins(name).unwrap_or_else(|error| {
+        warn!(
+            "only root and this user may change things by the control socket: {}",
+            chain(&error)
+        );
+        control::Access::own()
+    })
+}
+
 enum Event {
     Command(Command),
     Adverts,
     Netlink(netlink::Event),
     Request(control::Request),
+    /// A check was answered.
+    Answer(health::Answer),
+    HookEnd(u64, command::Ended),
     Scrape(metrics::Scrape<Status>),
     Deadline,
 }

@@ -103,6 +103,19 @@ fn group_gauges(page: &mut Page, groups: &[GroupStatus]) {
         }
     }
     page.family(
+        "vipd_group_check_passing",
+        Kind::Gauge,
+        "Whether a check of the group, or a link it depends on, passes.",
+    );
+    for group in groups {
+        for check in &group.checks {
+            let mut labels = group_labels(group);
+            labels.push(("check", check.name.clone()));
+            let passes = u64::from(check.state == "passing");
+            page.sample("vipd_group_check_passing", &labels, passes);
+        }
+    }
+    page.family(
         "vipd_group_lease_seconds",
         Kind::Gauge,
         "For how long this host may still answer; 0 while it does not.",
@@ -271,7 +284,7 @@ const XDP_MODES: [&str; 3] = ["native", "generic", "none"];
 /// How the counters of rejected packets begin.
 const REJECTED: &str = "rejected_";
 
-const HELP: [(&str, &str); 27] = [
+const HELP: [(&str, &str); 31] = [
     (
         "adverts_sent",
         "Adverts that went out, farewells and bow-outs included.",
@@ -329,6 +342,16 @@ const HELP: [(&str, &str); 27] = [
         "Adverts of less preferred hosts heard as a master.",
     ),
     ("transitions", "Changes of role."),
+    ("hook_runs", "Hooks that were started."),
+    ("hook_failures", "Hooks that ended with a failure."),
+    (
+        "hook_timeouts",
+        "Hooks that were ended for taking too long.",
+    ),
+    (
+        "hook_outdated",
+        "Hooks that were not run, because the role had changed again.",
+    ),
     (
         "arp_answered",
         "ARP requests for virtual addresses that were answered.",

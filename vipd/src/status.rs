@@ -9,6 +9,8 @@ use crate::carp::{DecodeError, Peer};
 use crate::engine::{GroupCounters, GroupView, Rejected, Rejection};
 use crate::time::{Duration, Instant};
 
+pub mod event;
+
 /// Everything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
@@ -72,6 +74,9 @@ pub struct GroupStatus {
     pub deadratio: u8,
     /// Where the addresses are put: `interface`, `loopback` or `none`.
     pub addresses: String,
+    /// What is watched of the services and links behind the group.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
     pub counters: BTreeMap<String, u64>,
 }
 
@@ -85,6 +90,19 @@ pub struct CauseStatus {
     pub demotion: u8,
     /// RFC 3339, UTC, milliseconds.
     pub since: String,
+    pub text: String,
+}
+
+/// A check, or another link that the group depends on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// The check's, or `link INTERFACE`.
+    pub name: String,
+    /// `passing`, `failing` or, before the first answer, `unknown`.
+    pub state: String,
+    /// Since when: RFC 3339, UTC, milliseconds.
+    pub since: String,
+    /// Why the last probe failed, which takes several to count; empty if it did not.
     pub text: String,
 }
 
@@ -152,6 +170,7 @@ impl GroupStatus {
             preempt: group.config.preempt,
             deadratio: group.config.timing.dead_ratio,
             addresses: group.config.placement.as_str().to_owned(),
+            checks: Vec::new(),
             counters: group_counters(group.counters),
         }
     }

@@ -114,9 +114,11 @@ pub(super) fn examine(args: &DoctorArgs, common: &Common) -> Exit {
     } else {
         render(&report, Screen::of_stdout())
     };
-    match say(&text) {
-        Exit::Fine if is_ill => Exit::Failed,
-        exit => exit,
+    let said = say(&text);
+    if said == Exit::Fine && is_ill {
+        Exit::Failed
+    } else {
+        said
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Common, Exit, complain, say, table};
-use crate::io::control::{self, ClientError};
+use super::{Common, Exit, complain, say, steer, table};
+use crate::io::control;
 use crate::status::Status;
 
 pub(super) fn show(common: &Common, group: Option<&str>, json: bool) -> Exit {
@@ -27,13 +27,6 @@ pub(super) fn ask(common: &Common, group: Option<&str>) -> Result<Value, Exit> {
         Some(group) => serde_json::json!({ "group": group }),
         None => serde_json::json!({}),
     };
-    control::call(&common.socket, "org.vipd.Status", parameters).map_err(|error| match error {
-        ClientError::NoDaemon { .. } => complain(&error, Exit::NoDaemon),
-        ClientError::Failed { error, .. } if error == "org.vipd.NotFound" => {
-            let group = group.unwrap_or_default();
-            eprintln!("vipd: there is no group {group}; 'vipd status' lists those there are");
-            Exit::Failed
-        }
-        error => complain(&error, Exit::Failed),
-    })
+    control::call(&common.socket, "org.vipd.Status", parameters)
+        .map_err(|error| steer::refused(&error))
 }

@@ -33,6 +33,8 @@ pub struct HookConfig {
     pub timeout: Duration,
     /// Whether its failure demotes the group.
     pub gate: bool,
+    /// Whether it keeps vipd's capabilities, which else are taken from it.
+    pub privileged: bool,
 }
 
 impl HookConfig {

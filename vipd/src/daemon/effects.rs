@@ -73,10 +73,12 @@ impl Daemon {
                 }
             }
             Output::Log(event) => {
-                if let Event::Changed { group, .. } = event {
-                    self.states.changed(group);
-                }
                 report::log(&self.engine, event);
+                if let Event::Changed { group, transition } = event {
+                    self.states.changed(group);
+                    self.tell_role(group, &transition);
+                    self.run_hooks(group, transition);
+                }
             }
         }
     }

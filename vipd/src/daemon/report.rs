@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::clock;
 use super::port::Port;
+use super::{Daemon, clock, requests};
 use crate::carp::{Difference, Mismatch, Role, Transition};
-use crate::config::Process;
 use crate::engine::{Engine, Event, GroupId, GroupView};
 use crate::io::control;
 use crate::log::ROLE_CHANGE;
@@ -166,48 +165,50 @@ pub(super) fn log_status(engine: &Engine) {
 }
 
 /// Answers `org.vipd.Status`, for all groups or for the one that is named.
-pub(super) fn status(
-    engine: &Engine,
-    ports: &[Port],
-    process: Process,
-    parameters: &Value,
-) -> control::Reply {
-    let wanted = parameters.get("group").and_then(Value::as_str);
-    let status = snapshot(engine, ports, process, wanted);
+pub(super) fn status(daemon: &Daemon, parameters: &Value) -> control::Reply {
+    let wanted = requests::optional_group(parameters)?;
+    let status = snapshot(daemon, wanted);
     if let (Some(name), true) = (wanted, status.groups.is_empty()) {
-        return Err(("org.vipd.NotFound".to_owned(), json!({ "group": name })));
+        return Err(requests::not_found(name));
     }
-    serde_json::to_value(status).map_err(|error| {
+    let value = serde_json::to_value(status).map_err(|error| {
         (
             "org.vipd.Failed".to_owned(),
             json!({ "reason": error.to_string() }),
         )
-    })
+    })?;
+    Ok(value.into())
+}
+
+/// All that is known of a group.
+pub(super) fn group_status(daemon: &Daemon, group: &GroupView<'_>) -> GroupStatus {
+    let name = &group.config.name;
+    let interface = daemon.engine.interface_name(group.config.interface);
+    let mut status = GroupStatus {
+        causes: daemon.causes.status(name),
+        held_back: daemon.causes.held_back(group),
+        checks: daemon.health.status(name),
+        ..GroupStatus::new(group, interface, clock::now(), clock::wall_clock)
+    };
+    status.counters.extend(daemon.hooks.counters(name));
+    status
 }
 
 /// Everything, or what concerns the group of this name.
-pub(super) fn snapshot(
-    engine: &Engine,
-    ports: &[Port],
-    process: Process,
-    wanted: Option<&str>,
-) -> Status {
-    let now = clock::now();
-    let group = |group: GroupView<'_>| {
-        let interface = engine.interface_name(group.config.interface);
-        GroupStatus::new(&group, interface, now, clock::wall_clock)
-    };
+pub(super) fn snapshot(daemon: &Daemon, wanted: Option<&str>) -> Status {
+    let engine = &daemon.engine;
     let groups: Vec<_> = engine
         .groups()
         .filter(|group| wanted.is_none_or(|name| name == group.config.name))
-        .map(group)
+        .map(|group| group_status(daemon, &group))
         .collect();
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        realtime: process.realtime,
-        maintenance: false,
-        now: clock::wall_clock(now),
-        interfaces: ports
+        realtime: daemon.process.realtime,
+        maintenance: daemon.orders.maintenance.is_some(),
+        now: clock::wall_clock(clock::now()),
+        interfaces: daemon
+            .ports
             .iter()
             .filter(|port| {
                 wanted.is_none() || groups.iter().any(|group| group.interface == port.name())

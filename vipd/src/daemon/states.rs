@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-use super::clock;
-use crate::engine::{Engine, GroupId};
-use crate::io::state_files::StateFiles;
+use super::{Daemon, report};
+use crate::engine::GroupId;
+use crate::io::state_files::{Behind, StateFiles};
 use crate::status::GroupStatus;
 
 /// Where the files are: beside the control socket.
@@ -62,37 +62,48 @@ impl States {
         }
     }
 
-    /// Hands what is out of date to the thread that writes. What that cannot take is
-    /// offered again at the next event.
-    pub(super) fn publish(&mut self, engine: &Engine) {
+    /// The groups whose files are out of date; none where there are no files.
+    pub(super) fn outdated(&self) -> Vec<GroupId> {
+        if self.files.is_some() {
+            self.outdated.iter().copied().collect()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Hands the state of a group to the thread that writes, or that the group is no
+    /// more. What the thread cannot take is to be offered again at the next event.
+    pub(super) fn write(&mut self, id: GroupId, state: Option<GroupStatus>) -> Result<(), Behind> {
         let Some(files) = &self.files else {
-            return self.outdated.clear();
+            return Ok(());
         };
-        while let Some(id) = self.outdated.first().copied() {
-            let sent = match engine.group(id) {
-                Some(view) => {
-                    let interface = engine.interface_name(view.config.interface);
-                    let now = clock::now();
-                    let state = GroupStatus::new(&view, interface, now, clock::wall_clock);
-                    let name = view.config.name.clone();
-                    let renamed = self.written.insert(id, name.clone());
-                    let gone = renamed.filter(|old| *old != name);
-                    gone.map_or(Ok(()), |old| files.remove(&old))
-                        .and_then(|()| match serde_json::to_value(state) {
-                            Ok(state) => files.write(&name, state),
-                            // Nothing in it cannot be JSON.
-                            Err(_) => Ok(()),
-                        })
-                }
-                None => self
-                    .written
-                    .remove(&id)
-                    .map_or(Ok(()), |name| files.remove(&name)),
-            };
-            if sent.is_err() {
+        let name = state.as_ref().map(|state| state.name.clone());
+        if let Some(old) = self.written.get(&id)
+            && Some(old) != name.as_ref()
+        {
+            files.remove(old)?;
+            self.written.remove(&id);
+        }
+        // Nothing in a status cannot be JSON.
+        let state = state.and_then(|state| serde_json::to_value(state).ok());
+        if let (Some(name), Some(state)) = (name, state) {
+            files.write(&name, state)?;
+            self.written.insert(id, name);
+        }
+        self.outdated.remove(&id);
+        Ok(())
+    }
+}
+
+impl Daemon {
+    /// Brings the files up to date.
+    pub(super) fn publish_states(&mut self) {
+        for id in self.states.outdated() {
+            let group = self.engine.group(id);
+            let state = group.map(|group| report::group_status(self, &group));
+            if self.states.write(id, state).is_err() {
                 return;
             }
-            self.outdated.remove(&id);
         }
     }
 }

@@ -14,6 +14,7 @@ fn group(name: &str, role: &str) -> GroupStatus {
         "master": null, "demoted": false, "demotion": 100, "auth": "send", "key": 0, "signing_peers": [],
         "preempt": true, "deadratio": 3, "addresses": "interface",
         "counters": {"adverts_sent": 12, "transitions": 2},
+        "checks": [{"name": "nginx", "state": "passing", "since": "", "text": ""}],
     });
     serde_json::from_value(json).expect("a group")
 }
@@ -50,6 +51,7 @@ fn what_the_status_counts_is_there_by_group_and_by_interface() {
         "vipd_group_answers{group=\"web\",interface=\"eth0\",vhid=\"42\"} 1\n",
         "vipd_group_answers{group=\"db\",interface=\"eth0\",vhid=\"42\"} 0\n",
         "vipd_group_demotion{group=\"db\",interface=\"eth0\",vhid=\"42\"} 100\n",
+        "vipd_group_check_passing{group=\"db\",interface=\"eth0\",vhid=\"42\",check=\"nginx\"} 1\n",
         "vipd_group_lease_seconds{group=\"web\",interface=\"eth0\",vhid=\"42\"} 2.045\n",
         "vipd_interface_arp_answered_total{interface=\"eth0\"} 5\n",
         "vipd_interface_rejected_total{interface=\"eth0\",reason=\"ttl\"} 1\n",
@@ -90,9 +92,28 @@ fn every_counter_of_the_status_has_a_help_of_its_own() {
         );
     }
     for (name, _) in HELP {
+        // Hooks are counted by the daemon itself.
         assert!(
-            counters.contains_key(name) || responder.contains_key(name),
+            name.starts_with("hook_")
+                || counters.contains_key(name)
+                || responder.contains_key(name),
             "{name} is no counter"
         );
+    }
+}
+
+#[test]
+fn every_metric_is_in_the_reference() {
+    let reference = include_str!("../../../docs/reference.md");
+    let text = text(&status(vec![group("web", "master")]));
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    for family in families.filter_map(|line| line.split(' ').next()) {
+        let counter = family.strip_suffix("_total").map(|name| {
+            let end = name.match_indices('_').nth(1).map_or(0, |(at, _)| at);
+            format!("`{}_NAME_total`", &name[..end])
+        });
+        let is_told = reference.contains(&format!("`{family}"))
+            || counter.is_some_and(|counter| reference.contains(&counter));
+        assert!(is_told, "{family} is not told of");
     }
 }
