@@ -1,4 +1,4 @@
-//! The reference names every verb and flag that there is, and none that is not.
+//! The document names every verb and flag that there is, and none that is not.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use clap::{Command, CommandFactory as _};
 
 use super::Cli;
 
-const REFERENCE: &str = include_str!("../../../docs/reference.md");
+const DOCUMENT: &str = include_str!("../../../docs/verbs.md");
 
 /// The text under a heading, up to the next.
 fn section(heading: &str) -> Option<&'static str> {
-    let start = REFERENCE.find(&format!("\n### {heading}\n"))?;
-    let text = &REFERENCE[start + 5..];
+    let start = DOCUMENT.find(&format!("\n## {heading}\n"))?;
+    let text = &DOCUMENT[start + 4..];
     let end = text.find("\n##").unwrap_or(text.len());
     Some(&text[..end])
 }
@@ -45,7 +45,7 @@ fn flags_of(command: &Command, is_global: bool) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_verb_and_flag_is_in_the_reference_and_none_is_made_up() {
+fn every_verb_and_flag_is_in_the_document_and_none_is_made_up() {
     let command = command();
     let everywhere = flags_of(&command, true);
     let all = section("All verbs").expect("the flags of all verbs are told");
@@ -71,8 +71,8 @@ fn every_verb_and_flag_is_in_the_reference_and_none_is_made_up() {
         }
         headings.insert(heading);
     }
-    for line in REFERENCE.lines() {
-        if let Some(heading) = line.strip_prefix("### `vipd ") {
+    for line in DOCUMENT.lines() {
+        if let Some(heading) = line.strip_prefix("## `vipd ") {
             let heading = format!("`vipd {heading}");
             assert!(headings.contains(&heading), "{heading} is no verb");
         }
@@ -80,7 +80,7 @@ fn every_verb_and_flag_is_in_the_reference_and_none_is_made_up() {
 }
 
 #[test]
-fn every_short_flag_is_in_the_reference() {
+fn every_short_flag_is_in_the_document() {
     for verb in command().get_subcommands() {
         let text = section(&format!("`vipd {}`", verb.get_name())).unwrap_or_default();
         for argument in verb.get_arguments() {

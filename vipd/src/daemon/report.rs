@@ -106,7 +106,7 @@ fn changed(engine: &Engine, id: GroupId, transition: Transition) {
     );
     let (from, to) = (transition.from.as_str(), transition.to.as_str());
     let reason = transition.reason;
-    // The order of the fields is that of the line, which `docs/reference.md` promises.
+    // The order of the fields is that of the line, which `docs/observing.md` promises.
     macro_rules! tell {
         ($($peer:tt)*) => {
             info!(

@@ -103,8 +103,8 @@ fn every_counter_of_the_status_has_a_help_of_its_own() {
 }
 
 #[test]
-fn every_metric_is_in_the_reference() {
-    let reference = include_str!("../../../docs/reference.md");
+fn every_metric_is_in_the_document() {
+    let document = include_str!("../../../docs/observing.md");
     let text = text(&status(vec![group("web", "master")]));
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     for family in families.filter_map(|line| line.split(' ').next()) {
@@ -112,8 +112,8 @@ fn every_metric_is_in_the_reference() {
             let end = name.match_indices('_').nth(1).map_or(0, |(at, _)| at);
             format!("`{}_NAME_total`", &name[..end])
         });
-        let is_told = reference.contains(&format!("`{family}"))
-            || counter.is_some_and(|counter| reference.contains(&counter));
+        let is_told = document.contains(&format!("`{family}"))
+            || counter.is_some_and(|counter| document.contains(&counter));
         assert!(is_told, "{family} is not told of");
     }
 }
