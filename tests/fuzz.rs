@@ -12,6 +12,7 @@ mod advert;
 mod answer;
 mod bytes;
 mod command_line;
+mod config;
 mod control;
 mod engine;
 mod frame;
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     target("advert", advert::check),
     target("answer", answer::check),
     target("command_line", command_line::check),
+    target("config", config::check),
     target("control", control::check),
     target("engine", engine::check),
     target("frame", frame::check),

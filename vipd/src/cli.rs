@@ -8,6 +8,7 @@ use tracing::level_filters::LevelFilter;
 use crate::config::Paths;
 use crate::daemon;
 
+mod check;
 mod clean;
 mod doctor;
 mod events;
@@ -31,7 +32,8 @@ pub enum Exit {
 /// Shares virtual IP addresses between hosts on a LAN: CARP elects the owner,
 /// XDP answers ARP for it.
 ///
-/// Two hosts are enough. On each, with the same password file:
+/// Two hosts are enough. On each, /etc/vipd/vipd.toml and `vipd run`; or, with
+/// the same password file and without a configuration:
 ///
 ///   vipd run -i eth0 -v 42 -a 10.99.0.100 -o /etc/vipd/password
 ///
@@ -79,8 +81,10 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the daemon in the foreground, for one group
+    /// Run the daemon in the foreground
     Run(run::RunArgs),
+    /// Say all that is wrong with a configuration, and touch nothing
+    Check(check::CheckArgs),
     /// Show groups and interfaces of the running daemon
     Status {
         /// Only this group, by its name (eth0-42)
@@ -129,6 +133,7 @@ enum Verb {
 pub fn run(cli: Cli) -> Exit {
     match cli.verb {
         Verb::Run(args) => run::run(&args, &cli.common),
+        Verb::Check(args) => check::check(&args),
         Verb::Status { group, json } => status::show(&cli.common, group.as_deref(), json),
         Verb::Metrics => metrics::print(&cli.common),
         Verb::Doctor(args) => doctor::examine(&args, &cli.common),
@@ -175,8 +180,9 @@ impl Cli {
     /// The group that the daemon is to run.
     pub fn flags(&self) -> Option<crate::config::GroupFlags> {
         match &self.verb {
-            Verb::Run(args) => Some(args.to_flags()),
-            Verb::Status { .. }
+            Verb::Run(args) => args.to_flags(),
+            Verb::Check(_)
+            | Verb::Status { .. }
             | Verb::Events { .. }
             | Verb::Demote { .. }
             | Verb::Promote { .. }
