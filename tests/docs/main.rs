@@ -3,6 +3,8 @@
 //!
 //! The program itself does not carry them, nor what makes them.
 
+mod manual;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,7 @@ fn main() -> Result<()> {
         .into();
     for path in manual_pages(&directory)?
         .into_iter()
+        .chain([configuration(&directory)?])
         .chain(completions(&directory)?)
     {
         println!("{}", path.display());
@@ -50,6 +53,19 @@ fn manual_pages(directory: &Path) -> Result<Vec<PathBuf>> {
         written.push(path);
     }
     Ok(written)
+}
+
+/// `vipd.toml(5)`: what the reference says of every key, which vipd's own tests see to.
+fn configuration(directory: &Path) -> Result<PathBuf> {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference.md");
+    let markdown = fs::read_to_string(&reference)
+        .with_context(|| format!("cannot read {}", reference.display()))?;
+    let title = "the configuration of vipd";
+    let page = manual::page("vipd.toml", title, env!("CARGO_PKG_VERSION"), &markdown)?;
+    let path = directory.join("man5/vipd.toml.5");
+    fs::create_dir_all(path.parent().context("it has a parent")?)?;
+    fs::write(&path, page)?;
+    Ok(path)
 }
 
 /// One file for each shell, each where Debian's packages have it below `/usr/share`.

@@ -17,6 +17,7 @@ use vipd_common::arp::ArpFrame;
 
 use super::table::{Colour, Screen, paint, wrapped};
 use super::{Common, Exit, complain, say};
+use crate::config::{Config, DEFAULT_PATH};
 use crate::daemon::{chain, preflight};
 use crate::io::control::{self, ClientError};
 use crate::io::netlink::{self, LinkInfo};
@@ -34,6 +35,9 @@ pub(super) struct DoctorArgs {
     /// Interfaces to look at, besides those of the running daemon
     #[arg(value_name = "IF")]
     interfaces: Vec<String>,
+    /// Configuration whose interfaces and passwords to look at
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
     /// Password files to look at, besides those in /etc/vipd
     #[arg(short = 'o', long, value_name = "FILE")]
     passfile: Vec<PathBuf>,
@@ -131,6 +135,7 @@ fn look(args: &DoctorArgs, common: &Common) -> Report {
     let groups = status.as_ref().map_or(&[][..], |status| &status.groups);
     let mut names: Vec<String> = groups.iter().map(|group| group.interface.clone()).collect();
     names.extend(args.interfaces.iter().cloned());
+    names.extend(configured(&args.config, &mut findings));
     names.sort();
     names.dedup();
     if names.is_empty() {
@@ -158,6 +163,33 @@ fn look(args: &DoctorArgs, common: &Common) -> Report {
         .flat_map(|(name, pins)| files::bpftool(&pins, &mut of_interface(groups, name)))
         .collect();
     Report { findings, bpftool }
+}
+
+/// The interfaces of a configuration, if there is one. What is doubtful in it is told,
+/// such as passwords that others can read.
+fn configured(path: &Path, findings: &mut Vec<Finding>) -> Vec<String> {
+    if !path.exists() {
+        return Vec::new();
+    }
+    let shown = path.display();
+    match Config::load(path) {
+        Ok(config) => {
+            let warnings = &config.warnings;
+            for warning in warnings.iter() {
+                findings.push(Finding::warn("configuration", "", warnings.line(warning)));
+            }
+            let groups = config.engine.groups.len();
+            let text = format!("{shown} can be used, with {groups} groups");
+            findings.push(Finding::ok("configuration", "", text));
+            config.engine.interfaces
+        }
+        Err(faults) => {
+            let text = format!("{shown} has {} mistakes", faults.iter().count());
+            let advice = format!("vipd check --config {shown}");
+            findings.push(Finding::fail("configuration", "", text).advice(advice));
+            Vec::new()
+        }
+    }
 }
 
 fn of_interface<'a>(
