@@ -211,7 +211,7 @@ fn a_link_that_flaps_ends_as_it_began() {
     }
     n1.wait_for_carrier();
     // It may have been noticed as one change, or as many, or not at all.
-    first.wait_for_log("reason=\"link_down\"", SOON);
+    first.wait_for_log("reason=link_down", SOON);
     first.wait_for_role("master", SOON);
     second.wait_for_role("backup", SOON);
     wait_for_address(&n1, VIP, true);

@@ -45,7 +45,7 @@ fn usr2_hands_over_and_a_host_that_preempts_comes_back_after_a_while() {
     first.signal(Signal::USR2);
     second.wait_for_role("master", SOON);
     assert_eq!(second.group()["reason"], "master_resigned");
-    first.wait_for_log("reason=\"step_down\"", SOON);
+    first.wait_for_log("reason=step_down", SOON);
     assert!(prober.answered_by_within(n2.mac(), SOON));
 
     first.wait_for_role("master", SOON);

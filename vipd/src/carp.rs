@@ -21,6 +21,7 @@ pub mod packet;
 pub mod timers;
 pub mod trailer;
 pub mod trust;
+mod words;
 
 pub use auth::{Authenticator, Key, KeyError};
 pub use election::{Election, Fitness, Outcome, Peer, Reason, Role, Transition};

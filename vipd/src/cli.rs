@@ -10,7 +10,9 @@ use crate::daemon;
 
 mod check;
 mod clean;
+mod doctor;
 mod events;
+mod metrics;
 mod run;
 mod status;
 mod steer;
@@ -115,6 +117,10 @@ enum Verb {
     IsMaster { group: String },
     /// Read the configuration anew; what did not change goes on untouched
     Reload,
+    /// Print the running daemon's metrics in Prometheus' text format
+    Metrics,
+    /// Look at this host and at the LAN, and say what is wrong and what to do
+    Doctor(doctor::DoctorArgs),
     /// Remove what a crashed daemon left: responder, addresses, settings
     Clean {
         /// Only on this interface
@@ -129,6 +135,8 @@ pub fn run(cli: Cli) -> Exit {
         Verb::Run(args) => run::run(&args, &cli.common),
         Verb::Check(args) => check::check(&args),
         Verb::Status { group, json } => status::show(&cli.common, group.as_deref(), json),
+        Verb::Metrics => metrics::print(&cli.common),
+        Verb::Doctor(args) => doctor::examine(&args, &cli.common),
         Verb::Events { group, json } => events::follow(&cli.common, group.as_deref(), json),
         Verb::Demote { group } => steer::demote(&cli.common, &group),
         Verb::Promote { group } => steer::promote(&cli.common, &group),
@@ -182,12 +190,23 @@ impl Cli {
             | Verb::Announce { .. }
             | Verb::IsMaster { .. }
             | Verb::Reload
+            | Verb::Metrics
+            | Verb::Doctor(_)
             | Verb::Clean { .. } => None,
         }
     }
 
     /// The status as people see it.
     pub fn render(status: &crate::status::Status) -> String {
-        table::render(status)
+        table::render(
+            status,
+            table::Screen {
+                width: 80,
+                colour: false,
+            },
+        )
     }
 }
+
+#[cfg(test)]
+mod tests;

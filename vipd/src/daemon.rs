@@ -16,7 +16,8 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Paths, Process};
 use crate::engine::{Engine, GroupId, Input, InterfaceId};
-use crate::io::{command, control, netlink, packet_socket, realtime, sysctl, xdp};
+use crate::io::{command, control, metrics, netlink, packet_socket, realtime, sysctl, xdp};
+use crate::status::Status;
 use crate::time::Instant;
 
 mod addresses;
@@ -35,6 +36,7 @@ mod report;
 mod requests;
 mod signals;
 mod signers;
+mod states;
 
 use addresses::Placing;
 #[cfg(feature = "fuzzing")]
@@ -44,6 +46,7 @@ use port::Port;
 pub use preflight::Checked;
 use signals::{Command, Signals};
 use signers::Signers;
+use states::States;
 
 /// How long a stop waits for the kernel to take addresses off.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -59,6 +62,12 @@ const DRAIN: usize = 4096;
 /// How long until an interface that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How metrics are served.
+const METRICS: metrics::Format<Status> = metrics::Format {
+    content_type: crate::metrics::CONTENT_TYPE,
+    text: crate::metrics::text,
+};
+
 /// Why the daemon cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,6 +81,8 @@ pub enum Error {
     Responder(#[from] xdp::Error),
     #[error(transparent)]
     Control(#[from] control::Error),
+    #[error(transparent)]
+    Metrics(#[from] metrics::Error),
     #[error(transparent)]
     Sysctl(#[from] sysctl::Error),
     #[error(transparent)]
@@ -107,6 +118,10 @@ pub struct Daemon {
     events: mpsc::Receiver<netlink::Event>,
     control: control::Control,
     requests: mpsc::Receiver<control::Request>,
+    /// Serves metrics for as long as the daemon runs, where it is to.
+    _metrics: Option<metrics::Server>,
+    scrapes: Option<mpsc::Receiver<metrics::Scrape<Status>>>,
+    states: States,
     signals: Signals,
     alarm: clock::Alarm,
     ledger: ledger::Ledger,
@@ -134,6 +149,16 @@ impl Daemon {
         let alarm = clock::Alarm::new().map_err(Error::Timer)?;
         let (control, requests) =
             control::Control::bind(&paths.socket, access(config.admin_group.as_deref()))?;
+        let (metrics, scrapes) = match config.metrics {
+            Some(address) => {
+                let (server, scrapes) = metrics::Server::bind(address, METRICS)?;
+                info!(address = %server.address(), "serving metrics over HTTP");
+                (Some(server), Some(scrapes))
+            }
+            None => (None, None),
+        };
+        let groups = (0..).zip(&config.engine.groups);
+        let states = States::open(&paths.socket, groups.map(|(id, _)| GroupId(id)));
         let mut watched: Vec<&str> = config
             .engine
             .interfaces
@@ -176,6 +201,9 @@ impl Daemon {
             events,
             control,
             requests,
+            _metrics: metrics,
+            scrapes,
+            states,
             signals,
             alarm,
             ledger,
@@ -227,9 +255,11 @@ impl Daemon {
                 Event::Request(request) => self.answer(request),
                 Event::Answer(answer) => self.handle_answer(answer),
                 Event::HookEnd(token, ended) => self.handle_hook_end(token, &ended),
+                Event::Scrape(scrape) => self.snapshot_for(scrape),
                 Event::Deadline => {}
             }
             self.fire_if_due();
+            self.publish_states();
             self.put_responders_back();
             // In a flood of adverts `wait` tells of nothing else.
             if let Ok(event) = self.events.try_recv() {
@@ -243,6 +273,9 @@ impl Daemon {
             }
             if let Some((token, ended)) = self.hooks.try_next_end() {
                 self.handle_hook_end(token, &ended);
+            }
+            if let Some(Ok(scrape)) = self.scrapes.as_mut().map(mpsc::Receiver::try_recv) {
+                self.snapshot_for(scrape);
             }
         };
         info!(signal, "stopping");
@@ -283,6 +316,7 @@ impl Daemon {
             Some(request) = self.requests.recv() => Event::Request(request),
             Some(answer) = self.health.next_answer() => Event::Answer(answer),
             Some((token, ended)) = self.hooks.next_end() => Event::HookEnd(token, ended),
+            Some(scrape) = next_scrape(&mut self.scrapes) => Event::Scrape(scrape),
         }
     }
 
@@ -346,6 +380,24 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// A snapshot for the metrics, of which their own thread makes a text.
+    fn snapshot_for(&self, scrape: metrics::Scrape<Status>) {
+        // A client that has left wants no answer.
+        let _ = scrape.send(report::snapshot(self, None));
+    }
+}
+
+/// Never, where no metrics are served.
+async fn next_scrape(
+    scrapes: &mut Option<mpsc::Receiver<metrics::Scrape<Status>>>,
+) -> Option<metrics::Scrape<Status>> {
+    match scrapes {
+        Some(scrapes) => scrapes.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Who may change things. Without the group that was asked for, nobody who could not
 /// otherwise: a daemon that does not start is worse.
 fn access(admin_group: Option<&str>) -> control::Access {
@@ -369,6 +421,7 @@ enum Event {
     /// A check was answered.
     Answer(health::Answer),
     HookEnd(u64, command::Ended),
+    Scrape(metrics::Scrape<Status>),
     Deadline,
 }
 

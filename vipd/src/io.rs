@@ -27,3 +27,15 @@ pub mod realtime;
 
 /// The control socket, both ends.
 pub mod control;
+
+/// Metrics over HTTP, for who asks for a listener.
+pub mod metrics;
+
+/// The state of each group as a file.
+pub mod state_files;
+
+/// systemd's journal.
+pub mod journal;
+
+/// What the driver of an interface does to frames.
+pub mod ethtool;

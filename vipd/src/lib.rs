@@ -6,7 +6,7 @@
 //! 4  daemon                             the one loop, the only reader of the clock
 //! 3  io::{xdp, packet_socket, netlink,  the host; plain values in and out
 //!        sysctl, control}, config, log
-//! 2  engine, status                     what this host decides
+//! 2  engine, status, metrics            what this host decides
 //! 1  carp::{packet, auth, timers,       the protocol
 //!          election}
 //! 0  vipd-common, time, mac             bytes shared with the kernel; plain values
@@ -22,6 +22,7 @@
 pub mod carp;
 pub mod engine;
 pub mod mac;
+pub mod metrics;
 pub mod status;
 pub mod time;
 

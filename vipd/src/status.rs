@@ -20,6 +20,9 @@ pub struct Status {
     /// Whether the operator has taken this host out of service.
     #[serde(default)]
     pub maintenance: bool,
+    /// When this was so: RFC 3339, UTC, milliseconds.
+    #[serde(default)]
+    pub now: String,
     pub groups: Vec<GroupStatus>,
     pub interfaces: Vec<InterfaceStatus>,
 }
@@ -184,7 +187,7 @@ impl From<Peer> for MasterStatus {
 }
 
 /// Counters by the names they have in the output.
-fn group_counters(counters: &GroupCounters) -> BTreeMap<String, u64> {
+pub(crate) fn group_counters(counters: &GroupCounters) -> BTreeMap<String, u64> {
     // Taken apart, so that a counter that is added cannot be forgotten here.
     let GroupCounters {
         adverts_sent,

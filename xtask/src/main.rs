@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod cmd;
 mod demo;
+mod docs;
 mod ebpf;
 mod elf;
 mod fuzz;
@@ -64,6 +65,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         words: Vec<String>,
     },
+    /// Write manual pages and shell completions, for packages
+    DistDocs(docs::Options),
     /// Show a failover: with network namespaces, or simulated without root
     Demo {
         /// Handed to the demonstration
@@ -98,6 +101,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Ci => ci::run(&tasks()),
         Task::Tidy => tidy::run(&tasks()),
         Task::Bench { words } => bench::run(&words),
+        Task::DistDocs(options) => docs::run(&options),
         Task::Demo { words } => demo::run(&words),
     }
 }

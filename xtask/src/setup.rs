@@ -6,6 +6,7 @@
 
 mod apt;
 mod kernels;
+mod promtool;
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -147,6 +148,9 @@ fn debian(groups: &[Group]) -> Result<Did> {
     }
     installed?;
     if groups.contains(&Group::Test) && kernels::fetch(&mut apt)? == Did::Something {
+        did = Did::Something;
+    }
+    if groups.contains(&Group::Test) && promtool::fetch(&mut apt)? == Did::Something {
         did = Did::Something;
     }
     Ok(did)

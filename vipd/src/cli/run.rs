@@ -1,7 +1,7 @@
 //! `vipd run`: the daemon, in the foreground.
 
 use std::io::IsTerminal as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -22,6 +22,10 @@ pub(super) struct RunArgs {
     /// Configuration; conf.d/*.toml beside it belongs to it [default: /etc/vipd/vipd.toml]
     #[arg(long, value_name = "FILE", conflicts_with = "flags")]
     config: Option<PathBuf>,
+    /// Serve metrics for Prometheus over HTTP at this address, under /metrics;
+    /// without it, or 'metrics' in the file, there is no listener
+    #[arg(long, value_name = "ADDR:PORT")]
+    metrics: Option<SocketAddr>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -103,7 +107,10 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Exit {
         None => Config::load(args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))),
     };
     let config = match config {
-        Ok(config) => config,
+        Ok(config) => Config {
+            metrics: args.metrics.or(config.metrics),
+            ..config
+        },
         Err(faults) => return refuse(&faults),
     };
     let checked = match preflight::check(&config, &paths) {

@@ -10,6 +10,9 @@ use crate::engine::{Effect, Event, GroupId, Input, InterfaceId, Output, Purpose}
 impl Daemon {
     /// Hands one input to the engine, and does all that follows.
     pub(super) fn handle(&mut self, input: Input<'_>) {
+        if let Input::Fitness { group, .. } = input {
+            self.states.changed(group);
+        }
         self.engine.handle(input, clock::now());
         while let Some(output) = self.engine.poll_output() {
             self.perform(output);
@@ -47,9 +50,11 @@ impl Daemon {
                     );
                     return;
                 }
+                self.states.answers(group, true);
                 self.look_for_conflict(interface, group);
             }
             Output::Silence { interface, group } => {
+                self.states.answers(group, false);
                 if let Err(error) = self.ports[usize::from(interface.0)].silence(group) {
                     error!(
                         "cannot silence the group before its lease ends: {}",
@@ -70,6 +75,7 @@ impl Daemon {
             Output::Log(event) => {
                 report::log(&self.engine, event);
                 if let Event::Changed { group, transition } = event {
+                    self.states.changed(group);
                     self.tell_role(group, &transition);
                     self.run_hooks(group, transition);
                 }

@@ -29,8 +29,10 @@ impl Daemon {
                 Event::Request(request) => self.answer(request),
                 Event::Answer(answer) => self.handle_answer(answer),
                 Event::HookEnd(token, ended) => self.handle_hook_end(token, &ended),
+                Event::Scrape(scrape) => self.snapshot_for(scrape),
             }
             self.fire_if_due();
+            self.publish_states();
         }
     }
 

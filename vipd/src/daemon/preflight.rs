@@ -107,7 +107,7 @@ fn check_capabilities() -> Result<(), Error> {
 }
 
 /// `status` as proc(5) has it; what cannot be read counts as missing.
-fn missing_capabilities(status: &str) -> Vec<&'static str> {
+pub(crate) fn missing_capabilities(status: &str) -> Vec<&'static str> {
     let effective = status
         .lines()
         .find_map(|line| line.strip_prefix("CapEff:"))

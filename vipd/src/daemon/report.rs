@@ -5,9 +5,10 @@ use tracing::{error, info, warn};
 
 use super::port::Port;
 use super::{Daemon, clock, requests};
-use crate::carp::{Difference, Mismatch, Role};
+use crate::carp::{Difference, Mismatch, Role, Transition};
 use crate::engine::{Engine, Event, GroupId, GroupView};
 use crate::io::control;
+use crate::log::ROLE_CHANGE;
 use crate::status::{self, GroupStatus, InterfaceStatus, Status};
 
 /// One event, one line.
@@ -19,12 +20,7 @@ pub(super) fn log(engine: &Engine, event: Event) {
     };
     match event {
         Event::Changed { group, transition } => {
-            let (group, reason) = (name(group), transition.reason.as_str());
-            let (from, to) = (transition.from.as_str(), transition.to.as_str());
-            match transition.master {
-                Some(peer) => info!(group, reason, was = from, peer = %peer.address, "became {to}"),
-                None => info!(group, reason, was = from, "became {to}"),
-            }
+            changed(engine, group, transition);
         }
         Event::BadDigest {
             group,
@@ -99,6 +95,33 @@ pub(super) fn log(engine: &Engine, event: Event) {
     }
 }
 
+/// One line for each change of role, for people and for grep.
+fn changed(engine: &Engine, id: GroupId, transition: Transition) {
+    let Some(view) = engine.group(id) else {
+        return;
+    };
+    let (group, interface) = (
+        &view.config.name,
+        engine.interface_name(view.config.interface),
+    );
+    let (from, to) = (transition.from.as_str(), transition.to.as_str());
+    let reason = transition.reason;
+    // The order of the fields is that of the line, which `docs/observing.md` promises.
+    macro_rules! tell {
+        ($($peer:tt)*) => {
+            info!(
+                target: ROLE_CHANGE,
+                reason = %reason.as_str(), %group, role = %to, was = %from, %interface, $($peer)*
+                "{group}: became {to} (was {from}): {}", reason.words()
+            )
+        };
+    }
+    match transition.master {
+        Some(peer) => tell!(peer = %peer.address,),
+        None => tell!(),
+    }
+}
+
 /// What the operator of the other host has set differently.
 fn explained(mismatch: Mismatch) -> String {
     match mismatch {
@@ -143,33 +166,47 @@ pub(super) fn log_status(engine: &Engine) {
 
 /// Answers `org.vipd.Status`, for all groups or for the one that is named.
 pub(super) fn status(daemon: &Daemon, parameters: &Value) -> control::Reply {
-    let engine = &daemon.engine;
     let wanted = requests::optional_group(parameters)?;
-    let now = clock::now();
-    let group = |group: GroupView<'_>| {
-        let name = &group.config.name;
-        let interface = engine.interface_name(group.config.interface);
-        let mut status = GroupStatus {
-            causes: daemon.causes.status(name),
-            held_back: daemon.causes.held_back(&group),
-            checks: daemon.health.status(name),
-            ..GroupStatus::new(&group, interface, now, clock::wall_clock)
-        };
-        status.counters.extend(daemon.hooks.counters(name));
-        status
+    let status = snapshot(daemon, wanted);
+    if let (Some(name), true) = (wanted, status.groups.is_empty()) {
+        return Err(requests::not_found(name));
+    }
+    let value = serde_json::to_value(status).map_err(|error| {
+        (
+            "org.vipd.Failed".to_owned(),
+            json!({ "reason": error.to_string() }),
+        )
+    })?;
+    Ok(value.into())
+}
+
+/// All that is known of a group.
+pub(super) fn group_status(daemon: &Daemon, group: &GroupView<'_>) -> GroupStatus {
+    let name = &group.config.name;
+    let interface = daemon.engine.interface_name(group.config.interface);
+    let mut status = GroupStatus {
+        causes: daemon.causes.status(name),
+        held_back: daemon.causes.held_back(group),
+        checks: daemon.health.status(name),
+        ..GroupStatus::new(group, interface, clock::now(), clock::wall_clock)
     };
+    status.counters.extend(daemon.hooks.counters(name));
+    status
+}
+
+/// Everything, or what concerns the group of this name.
+pub(super) fn snapshot(daemon: &Daemon, wanted: Option<&str>) -> Status {
+    let engine = &daemon.engine;
     let groups: Vec<_> = engine
         .groups()
         .filter(|group| wanted.is_none_or(|name| name == group.config.name))
-        .map(group)
+        .map(|group| group_status(daemon, &group))
         .collect();
-    if let (Some(name), true) = (wanted, groups.is_empty()) {
-        return Err(requests::not_found(name));
-    }
-    let status = Status {
+    Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         realtime: daemon.process.realtime,
         maintenance: daemon.orders.maintenance.is_some(),
+        now: clock::wall_clock(clock::now()),
         interfaces: daemon
             .ports
             .iter()
@@ -179,14 +216,7 @@ pub(super) fn status(daemon: &Daemon, parameters: &Value) -> control::Reply {
             .map(|port| interface_status(engine, port))
             .collect(),
         groups,
-    };
-    let value = serde_json::to_value(status).map_err(|error| {
-        (
-            "org.vipd.Failed".to_owned(),
-            json!({ "reason": error.to_string() }),
-        )
-    })?;
-    Ok(value.into())
+    }
 }
 
 fn interface_status(engine: &Engine, port: &Port) -> InterfaceStatus {

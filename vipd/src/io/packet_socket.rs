@@ -16,6 +16,10 @@ use socket2::{
 };
 use tokio::io::Interest;
 
+mod tap;
+
+pub use tap::{Kind, Tap};
+
 /// What can go wrong with either socket.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -167,7 +171,7 @@ impl FrameSocket {
         // Protocol 0 receives nothing, so no queue fills that nobody reads
         // (packet(7)), and no error of the device is kept for a later send.
         let socket = raw_socket(interface, Domain::PACKET, 0)?;
-        socket.bind(&link_address(ifindex)).map_err(|source| {
+        socket.bind(&link_address(ifindex, 0)).map_err(|source| {
             if source.raw_os_error() == Some(libc::ENODEV) {
                 Error::Gone {
                     interface: interface.to_owned(),
@@ -227,17 +231,18 @@ fn raw_socket(interface: &str, domain: Domain, protocol: i32) -> Result<Socket, 
     })
 }
 
-/// `sockaddr_ll` of packet(7), with protocol 0.
+/// `sockaddr_ll` of packet(7), for receiving frames of this Ethernet protocol; none is 0.
 #[expect(
     unsafe_code,
     reason = "neither rustix nor socket2 can make a sockaddr_ll"
 )]
-fn link_address(ifindex: u32) -> SockAddr {
+fn link_address(ifindex: u32, protocol: u16) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: `sockaddr_ll` is one of the addresses the storage is made for,
     // and all its bytes may be zero.
     let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
     address.sll_family = AF_PACKET;
+    address.sll_protocol = protocol.to_be();
     address.sll_ifindex = ifindex.cast_signed();
     // SAFETY: the storage holds an address of the family and length given.
     unsafe { SockAddr::new(storage, LINK_ADDRESS_LENGTH) }

@@ -90,6 +90,23 @@ pub fn check(attach: &Attach<'_>) -> Result<(), Error> {
     }
 }
 
+/// Whether `base` is on a BPF file system, or will be once vipd has mounted one.
+pub fn check_bpffs(base: &Path) -> Result<(), Error> {
+    bpffs::check(base)
+}
+
+/// Id of the program behind the link that is pinned for an interface, if any.
+pub fn pinned_program(base: &Path, interface: &str) -> Option<u32> {
+    let directory = bpffs::directory(base, interface).ok()?;
+    pinned::program_id(&directory.join(LINK))
+}
+
+/// The directory with the pins of an interface, if there are any.
+pub fn pins(base: &Path, interface: &str) -> Option<std::path::PathBuf> {
+    let directory = bpffs::directory(base, interface).ok()?;
+    directory.join(LINK).exists().then_some(directory)
+}
+
 /// What an earlier daemon left, and this one goes on with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adopted {

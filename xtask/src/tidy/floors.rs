@@ -153,7 +153,7 @@ fn resolved(path: &NamedPath, module: &[String]) -> Vec<String> {
 }
 
 /// Files and folders that know no host.
-const PURE: [&str; 4] = ["carp", "engine", "status.rs", "time.rs"];
+const PURE: [&str; 5] = ["carp", "engine", "metrics", "status.rs", "time.rs"];
 
 /// Clocks, files, sockets, randomness, environment, and crates that give them.
 const HOST: [&str; 22] = [
