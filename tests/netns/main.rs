@@ -3,6 +3,7 @@
 mod announcements;
 mod checks;
 mod clean;
+mod config;
 mod diagnosis;
 mod doctor;
 mod flood;
