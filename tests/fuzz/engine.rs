@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use vipd::carp::packet::{Body, Packet, Source};
 use vipd::carp::timers::Timing;
-use vipd::carp::{Advertisement, Authenticator, Interval, Key, Policy, Role, Session, Vhid};
+use vipd::carp::{
+    Advertisement, Authenticator, Fitness, Interval, Key, Policy, Role, Session, Vhid,
+};
 use vipd::engine::{
     Auth, Config, Effect, Engine, GroupConfig, GroupId, Input, InterfaceId, Link, Output,
     Placement, Purpose,
@@ -97,9 +99,9 @@ impl Host {
             ),
             timing,
             preempt: flags & 1 != 0,
-            preempt_delay: Duration::ZERO,
-            startup_delay: Duration::ZERO,
-            tie: None,
+            preempt_delay: Duration::from_secs(u64::from(flags >> 6 & 1)),
+            startup_delay: Duration::from_secs(u64::from(flags >> 6 & 1) * 5),
+            tie: (flags >> 6 & 1 != 0).then(|| "tie".to_owned()),
             source: None,
             placement: match flags >> 1 & 3 {
                 0 | 1 => Placement::Interface,
@@ -188,9 +190,26 @@ impl Host {
             _ => match bytes.byte() {
                 0..128 => self.adopt(bytes),
                 128..160 => self.nobody(),
-                160..192 => {
+                160..176 => {
                     let interface = INTERFACE;
                     self.handle(Input::Missed { interface });
+                }
+                176..188 => {
+                    let [group, demotion, withheld] = bytes.array();
+                    let fitness = Fitness {
+                        demotion,
+                        withheld: withheld & 1 != 0,
+                    };
+                    let group = self.group(group);
+                    self.handle(Input::Fitness { group, fitness });
+                }
+                188..190 => {
+                    let group = self.group(bytes.byte());
+                    self.handle(Input::Promote { group });
+                }
+                190..192 => {
+                    let group = self.group(bytes.byte());
+                    self.handle(Input::Announce { group });
                 }
                 192.. => {
                     self.has_begun = true;
@@ -236,6 +255,12 @@ impl Host {
         });
         self.handle(Input::Sent { group, at });
         self.handle(Input::Placed { group });
+        self.handle(Input::Fitness {
+            group,
+            fitness: Fitness::WELL,
+        });
+        self.handle(Input::Promote { group });
+        self.handle(Input::Announce { group });
         self.handle(Input::AddressLost { interface, address });
         self.handle(Input::Datagram { interface, bytes });
         self.handle(Input::Missed { interface });

@@ -23,8 +23,11 @@ impl World {
         let is_due = engine
             .poll_timeout()
             .is_some_and(|timeout| timeout <= clock);
+        // A question that was captured may be news to a host, and the advert that it
+        // answers with shows it what it cannot do.
+        let is_faulty = self.hosts[host].map_fails || self.hosts[host].sends_fail;
         Before {
-            worthless: (is_worthless && !is_due).then(|| roles(engine)),
+            worthless: (is_worthless && !is_due && !is_faulty).then(|| roles(engine)),
         }
     }
 

@@ -99,16 +99,18 @@ impl World {
             let is_better = shown(rival, its).outranks(shown(owner, owners));
             return (is_better && all_preempt).then_some(Checker::ThePreferredAnswers);
         }
-        let owner_waits = !Timing {
-            interval: interval(owner),
-            dead_ratio: self.setup.groups[g].dead_ratio,
+        let waits_for = |one: usize, other: usize| {
+            let timing = Timing {
+                interval: interval(one),
+                dead_ratio: self.setup.groups[g].dead_ratio,
+            };
+            !timing.will_time_out(interval(other))
+        };
+        let is_better = interval(rival).outranks(interval(owner)) && all_preempt;
+        if !waits_for(owner, rival) || !waits_for(rival, owner) || its == owners {
+            return is_better.then_some(Checker::ThePreferredAnswers);
         }
-        .will_time_out(interval(rival));
-        if its < owners && owner_waits {
-            return Some(Checker::TheFitAnswers);
-        }
-        let is_better = its == owners && interval(rival).outranks(interval(owner));
-        (is_better && all_preempt).then_some(Checker::ThePreferredAnswers)
+        (its < owners).then_some(Checker::TheFitAnswers)
     }
 
     /// Two healthy hosts have a part each, though one could have it all.

@@ -1,6 +1,7 @@
 //! For all configurations and all stalls: the lease in the kernel ends before
 //! any correct peer that heard the last advert answers. Nobody preempts here, so
-//! the only way to the role is the silence of its owner.
+//! the only way to the role is the silence of its owner; or, in half of the worlds,
+//! that a host is less fit than another.
 
 use vipd::carp::Interval;
 use vipd_tests::sim::checker::time;
@@ -40,8 +41,10 @@ fn setup(seed: u64, rng: &mut Rng) -> Setup {
     setup
 }
 
-fn play(seed: u64, trace: bool) -> World {
+/// With hosts that are more and less fit, or without.
+fn play(seed: u64, has_moods: bool, trace: bool) -> World {
     let mut rng = Rng::new(seed ^ 0x1ea5_e5ee);
+    let mut moods = Rng::new(seed ^ 0x0f17_7e55);
     let setup = setup(seed, &mut rng);
     let vipd: Vec<_> = (0..setup.hosts.len())
         .filter(|host| setup.hosts[*host].program == Program::Vipd)
@@ -74,6 +77,17 @@ fn play(seed: u64, trace: bool) -> World {
         ];
         let fault = rng.pick(&faults[..faults.len() - usize::from(is_fast)]);
         world.at(at, Event::Fault(fault));
+        if has_moods {
+            let host = moods.pick(&vipd);
+            let fault = Fault::Unfit {
+                host,
+                group: 0,
+                demotion: moods.pick(&[0, 1, 100, 240, 255]),
+                withheld: moods.range(0, 3) == 0,
+                lasts: moods.range(MILLISECOND, settling),
+            };
+            world.at(at + moods.range(0, lasts), Event::Fault(fault));
+        }
         at += lasts;
     }
     world.run_until(at + 2 * settling);
@@ -83,7 +97,8 @@ fn play(seed: u64, trace: bool) -> World {
 #[test]
 fn the_lease_ends_before_any_correct_peer_answers_whatever_is_configured() {
     if let Some(seed) = from_environment("VIPD_SIM_LEASE") {
-        let world = play(seed, true);
+        let has_moods = from_environment("VIPD_SIM_MOODS").is_some();
+        let world = play(seed, has_moods, true);
         for line in world.trace.unwrap_or_default() {
             println!("{:>12}  {:<6}  {}", time(line.at), line.who, line.what);
         }
@@ -94,15 +109,17 @@ fn the_lease_ends_before_any_correct_peer_answers_whatever_is_configured() {
     let first = from_environment("VIPD_SIM_FROM").unwrap_or(0);
     let mut failed = Vec::new();
     for seed in first..first + count {
-        if let Some(violation) = play(seed, false).violation {
-            failed.push((seed, violation));
+        for has_moods in [false, true] {
+            if let Some(violation) = play(seed, has_moods, false).violation {
+                failed.push((seed, has_moods, violation));
+            }
         }
     }
-    for (seed, violation) in failed.iter().take(20) {
+    for (seed, has_moods, violation) in failed.iter().take(20) {
         let setup = setup(*seed, &mut Rng::new(seed ^ 0x1ea5_e5ee));
         let ranks: Vec<_> = setup.hosts.iter().map(|host| host.intervals[0]).collect();
         let ratio = setup.groups[0].dead_ratio;
-        println!("seed {seed}: {ranks:?} ratio {ratio}: {violation:?}");
+        println!("seed {seed}, moods {has_moods}: {ranks:?} ratio {ratio}: {violation:?}");
     }
     assert!(failed.is_empty(), "{} of {count} fail", failed.len());
 }
@@ -116,7 +133,7 @@ fn worlds_that_failed_once_do_not_fail_again() {
     for seed in [
         25496, 81, 85, 152, 160, 204, 1870, 5850, 16265, 38240, 99618, 113345,
     ] {
-        let violation = play(seed, false).violation;
+        let violation = play(seed, false, false).violation;
         assert!(violation.is_none(), "{seed}: {violation:?}");
     }
 }

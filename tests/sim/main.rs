@@ -7,6 +7,7 @@ mod leases;
 mod oddities;
 mod planted;
 mod scenarios;
+mod ties;
 
 /// What the caller asks for: how many worlds, from which one on, or a single one.
 fn from_environment(name: &str) -> Option<u64> {

@@ -429,7 +429,7 @@ impl Election {
         let Some(master) = backup.master else {
             return self.fitness().withheld && backup.expires_at.is_none();
         };
-        let (well, its) = (self.standing(0, master), Standing::of(master));
+        let (well, its) = Standing::of_both(self.config.timing, 0, master);
         self.fitness() != Fitness::WELL
             && well.outranks(its)
             && (its.demotion > 0 || self.preempts())
@@ -485,7 +485,7 @@ impl Election {
         // A host that is well again is so for others from its next advert on:
         // before that, two would take themselves for the better one.
         let demotion = self.fitness().demotion.max(self.condition.shown);
-        let (own, its) = (self.standing(demotion, peer), Standing::of(peer));
+        let (own, its) = Standing::of_both(self.config.timing, demotion, peer);
         if own.outranks(its) {
             Rank::Better
         } else if its.outranks(own) {
@@ -495,11 +495,6 @@ impl Election {
         } else {
             Rank::Worse(Reason::TieLost)
         }
-    }
-
-    /// This host, with this demotion, as the peer sees it.
-    fn standing(&self, demotion: u8, peer: Peer) -> Standing {
-        Standing::own(self.config.timing.interval, demotion, peer)
     }
 
     /// When a vipd master answers no more that was heard now and sends nothing

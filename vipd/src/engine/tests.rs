@@ -12,6 +12,7 @@ use crate::carp::{Advertisement, Credentials, Key, Policy, Role};
 
 mod announcing;
 mod faults;
+mod fitness;
 mod lease;
 mod link;
 mod order;
@@ -118,6 +119,11 @@ impl Neighbour {
 
     /// Its next advert, from the IP header on.
     fn advert(&mut self, advbase: u8, advskew: u8) -> Vec<u8> {
+        self.demoted(advbase, advskew, 0)
+    }
+
+    /// The same from a host that is demoted by so much.
+    fn demoted(&mut self, advbase: u8, advskew: u8, demotion: u8) -> Vec<u8> {
         self.counter += 1;
         let source = Source {
             mac: [2, 0, 0, 0, 0, 0xee],
@@ -125,9 +131,9 @@ impl Neighbour {
         };
         let advert = Advertisement {
             vhid: self.vhid,
-            interval: Interval::new(advbase, advskew),
-            demote: 0,
-            hidden_advskew: 0,
+            interval: Interval::new(advbase, advskew).demoted_by(demotion),
+            demote: demotion,
+            hidden_advskew: if demotion == 0 { 0 } else { advskew },
             counter: self.counter,
             digest: self.credentials.digest(self.counter),
             is_vipd: self.is_vipd,

@@ -1,8 +1,6 @@
 //! A backup: whom it follows, how long it waits, and what it takes the role for.
 
-use super::{
-    Duration, Election, Instant, Interval, Outcome, Peer, Reason, Standing, State, Timing,
-};
+use super::{Duration, Election, Instant, Interval, Outcome, Peer, Reason, Standing, State};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Backup {
@@ -100,21 +98,13 @@ impl Election {
         now: Instant,
     ) -> Option<Reason> {
         let fitness = self.fitness();
-        let (own, its) = (
-            self.standing(fitness.demotion, master),
-            Standing::of(master),
-        );
+        let (own, its) = Standing::of_both(self.config.timing, fitness.demotion, master);
         if fitness.withheld || now < backup.hold_until || !own.outranks(its) {
             return None;
         }
         let is_held = self.preempts_from.is_some_and(|from| now < from);
-        let its_timing = Timing {
-            interval: its.interval,
-            ..self.config.timing
-        };
-        if own.demotion < its.demotion && !its_timing.will_time_out(own.interval) {
-            // OpenBSD `carp_proto_input_c`: whether it preempts or not. But one that
-            // cannot wait for this host would take the role back.
+        if own.demotion < its.demotion {
+            // OpenBSD `carp_proto_input_c`: whether it preempts or not.
             Some(Reason::MasterDemoted)
         } else if backup.is_promoted || self.preempts() && !is_held {
             Some(Reason::Preempt)

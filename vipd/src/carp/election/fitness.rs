@@ -10,7 +10,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Interval, Peer};
+use super::{Interval, Peer, Timing};
 
 /// Sends in a row that must fail before a master is demoted, and succeed before
 /// it is well again (`CARP_SENDAD_MAX_ERRORS`, `CARP_SENDAD_MIN_SUCCESS`,
@@ -92,31 +92,26 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// Of a host that was heard.
-    pub(super) fn of(peer: Peer) -> Self {
-        match peer.is_vipd {
-            true => Self {
-                demotion: peer.demotion,
-                interval: peer.configured,
-            },
-            false => Self {
-                demotion: 0,
-                interval: peer.interval,
-            },
-        }
-    }
-
-    /// Of this host, as `peer` sees it.
-    pub(super) fn own(configured: Interval, demotion: u8, peer: Peer) -> Self {
-        match peer.is_vipd {
-            true => Self {
-                demotion,
-                interval: configured,
-            },
-            false => Self {
-                demotion: 0,
-                interval: configured.demoted_by(demotion),
-            },
+    /// Of this host, with this demotion, and of another that was heard. With
+    /// `timing` the two come to the same, whichever of them looks.
+    pub(super) fn of_both(timing: Timing, demotion: u8, peer: Peer) -> (Self, Self) {
+        let configured = timing.interval;
+        let its_timing = Timing {
+            interval: peer.configured,
+            ..timing
+        };
+        let standing = |demotion, interval| Self { demotion, interval };
+        if !peer.is_vipd {
+            let shown = configured.demoted_by(demotion);
+            (standing(0, shown), standing(0, peer.interval))
+        } else if timing.will_time_out(peer.configured) || its_timing.will_time_out(configured) {
+            // They cannot wait for each other, so the faster one has to be master.
+            (standing(0, configured), standing(0, peer.configured))
+        } else {
+            (
+                standing(demotion, configured),
+                standing(peer.demotion, peer.configured),
+            )
         }
     }
 

@@ -681,5 +681,6 @@ fn each_reason_has_a_name_of_its_own() {
 }
 
 mod answering;
+mod fitness;
 mod table;
 mod waiting;

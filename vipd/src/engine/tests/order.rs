@@ -161,11 +161,16 @@ fn master_with(placement: Placement) -> Daemon {
     daemon
 }
 
-const LAST_WORDS: [(Reason, &[&str], &str); 8] = [
+const LAST_WORDS: [(Reason, &[&str], &str); 9] = [
     (Reason::BetterMaster, &["farewell 1/255"], "backup"),
     (Reason::TieLost, &["farewell 1/255"], "backup"),
     (
         Reason::StepDown,
+        &["bow-out 255/255", "bow-out 255/255"],
+        "backup",
+    ),
+    (
+        Reason::Unfit,
         &["bow-out 255/255", "bow-out 255/255"],
         "backup",
     ),
@@ -200,7 +205,11 @@ fn giving_up_is_silence_then_last_words_then_the_addresses() {
         // not know yet.
         let drains = matches!(
             reason,
-            Reason::BetterMaster | Reason::TieLost | Reason::StepDown | Reason::Shutdown
+            Reason::BetterMaster
+                | Reason::TieLost
+                | Reason::StepDown
+                | Reason::Unfit
+                | Reason::Shutdown
         );
         let mut expected = vec!["silence"];
         expected.extend(last_words);
