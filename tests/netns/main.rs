@@ -18,6 +18,7 @@ mod refused;
 mod responder;
 mod restart;
 mod scene;
+mod service_manager;
 mod signals;
 mod sockets;
 mod startup;

@@ -16,6 +16,7 @@ use tracing::info;
 
 use crate::config::{Config, Paths, Process};
 use crate::engine::{Engine, GroupId, Input, InterfaceId};
+use crate::io::systemd::{ServiceManager, Word};
 use crate::io::{control, netlink, packet_socket, realtime, sysctl, xdp};
 use crate::time::Instant;
 
@@ -30,6 +31,7 @@ pub mod preflight;
 mod report;
 mod signals;
 mod signers;
+mod supervision;
 
 use addresses::Placing;
 #[cfg(feature = "fuzzing")]
@@ -39,6 +41,7 @@ use port::Port;
 pub use preflight::Checked;
 use signals::{Command, Signals};
 use signers::Signers;
+use supervision::Supervision;
 
 /// How long a stop waits for the kernel to take addresses off.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -88,6 +91,8 @@ pub enum Error {
     Signals(#[source] std::io::Error),
     #[error("cannot start a thread that writes down which hosts sign")]
     Signers(#[source] std::io::Error),
+    #[error("cannot start a thread that talks to the service manager")]
+    Supervision(#[source] std::io::Error),
     #[error("cannot set a timer")]
     Timer(#[source] std::io::Error),
 }
@@ -111,6 +116,7 @@ pub struct Daemon {
     /// ARP claims of others that the engine has been told of.
     conflicts: BTreeMap<GroupId, u64>,
     process: Process,
+    supervision: Supervision,
 }
 
 impl Daemon {
@@ -118,6 +124,8 @@ impl Daemon {
     pub async fn start(mut config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
         let signals = Signals::new().map_err(Error::Signals)?;
         let alarm = clock::Alarm::new().map_err(Error::Timer)?;
+        let supervision = ServiceManager::find().map_err(Error::Supervision)?;
+        let supervision = Supervision::new(supervision);
         let (control, requests) = control::Control::bind(&paths.socket)?;
         let mut watched: Vec<&str> = config
             .engine
@@ -162,6 +170,7 @@ impl Daemon {
             next_token: 0,
             conflicts: BTreeMap::new(),
             process: config.process,
+            supervision,
         };
         if daemon.process.realtime {
             realtime::enter()?;
@@ -183,9 +192,18 @@ impl Daemon {
 
     /// Runs until a signal ends it, and leaves the host as it was.
     pub async fn run(mut self) -> Result<(), Error> {
-        let signal = loop {
+        self.supervision.tell(Word::Ready);
+        let keeps = loop {
+            self.report_to_manager();
             match self.wait().await {
-                Event::Command(Command::Stop(signal)) => break signal,
+                Event::Command(Command::Stop(signal)) => {
+                    info!(signal, "stopping");
+                    break self.process.keep_on_exit;
+                }
+                Event::Command(Command::Restart) => {
+                    info!("stopping for a restart");
+                    break true;
+                }
                 Event::Command(Command::Reload) => {
                     info!("there is no configuration file to reload: flags need a restart");
                 }
@@ -209,8 +227,8 @@ impl Daemon {
                 self.answer(request);
             }
         };
-        info!(signal, "stopping");
-        if self.process.keep_on_exit {
+        self.supervision.tell(Word::Stopping);
+        if keeps {
             self.hand_over().await;
         } else {
             self.handle(Input::Shutdown);
@@ -249,10 +267,14 @@ impl Daemon {
 
     fn next_deadline(&self) -> Option<Instant> {
         let retry = self.ports.iter().filter_map(Port::retry_at).min();
-        [self.engine.poll_timeout(), retry]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.engine.poll_timeout(),
+            retry,
+            self.supervision.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Fires deadlines that have passed: after everything that waits has been

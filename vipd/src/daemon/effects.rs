@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use tracing::error;
 
 use super::{Daemon, chain, clock, report};
-use crate::engine::{Effect, GroupId, Input, InterfaceId, Output, Purpose};
+use crate::engine::{self, Effect, GroupId, Input, InterfaceId, Output, Purpose};
 
 impl Daemon {
     /// Hands one input to the engine, and does all that follows.
@@ -67,7 +67,12 @@ impl Daemon {
                     self.signers.remember(&group.config.name, signer);
                 }
             }
-            Output::Log(event) => report::log(&self.engine, event),
+            Output::Log(event) => {
+                if let engine::Event::Changed { .. } = event {
+                    self.supervision.note_change();
+                }
+                report::log(&self.engine, event);
+            }
         }
     }
 
