@@ -23,6 +23,7 @@ mod refused;
 mod responder;
 mod restart;
 mod scene;
+mod service_manager;
 mod services;
 mod signals;
 mod sockets;

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Paths, Process};
 use crate::engine::{Engine, GroupId, Input, InterfaceId};
+use crate::io::systemd::{ServiceManager, Word};
 use crate::io::{command, control, metrics, netlink, packet_socket, realtime, sysctl, xdp};
 use crate::status::Status;
 use crate::time::Instant;
@@ -37,6 +38,7 @@ mod requests;
 mod signals;
 mod signers;
 mod states;
+mod supervision;
 
 use addresses::Placing;
 #[cfg(feature = "fuzzing")]
@@ -47,6 +49,7 @@ pub use preflight::Checked;
 use signals::{Command, Signals};
 use signers::Signers;
 use states::States;
+use supervision::Supervision;
 
 /// How long a stop waits for the kernel to take addresses off.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -106,6 +109,8 @@ pub enum Error {
     Signers(#[source] std::io::Error),
     #[error("cannot start a thread that writes down what the operator orders")]
     Operator(#[source] std::io::Error),
+    #[error("cannot start a thread that talks to the service manager")]
+    Supervision(#[source] std::io::Error),
     #[error("cannot set a timer")]
     Timer(#[source] std::io::Error),
 }
@@ -140,6 +145,7 @@ pub struct Daemon {
     process: Process,
     health: health::Health,
     hooks: hooks::Hooks,
+    supervision: Supervision,
 }
 
 impl Daemon {
@@ -147,6 +153,8 @@ impl Daemon {
     pub async fn start(mut config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
         let signals = Signals::new().map_err(Error::Signals)?;
         let alarm = clock::Alarm::new().map_err(Error::Timer)?;
+        let supervision = ServiceManager::find().map_err(Error::Supervision)?;
+        let supervision = Supervision::new(supervision);
         let (control, requests) =
             control::Control::bind(&paths.socket, access(config.admin_group.as_deref()))?;
         let (metrics, scrapes) = match config.metrics {
@@ -218,6 +226,7 @@ impl Daemon {
             process: config.process,
             health: health::Health::new(),
             hooks: hooks::Hooks::new(),
+            supervision,
         };
         if daemon.process.realtime {
             realtime::enter()?;
@@ -241,9 +250,18 @@ impl Daemon {
 
     /// Runs until a signal ends it, and leaves the host as it was.
     pub async fn run(mut self) -> Result<(), Error> {
-        let signal = loop {
+        self.supervision.tell(Word::Ready);
+        let keeps = loop {
+            self.report_to_manager();
             match self.wait().await {
-                Event::Command(Command::Stop(signal)) => break signal,
+                Event::Command(Command::Stop(signal)) => {
+                    info!(signal, "stopping");
+                    break self.process.keep_on_exit;
+                }
+                Event::Command(Command::Restart) => {
+                    info!("stopping for a restart");
+                    break true;
+                }
                 Event::Command(Command::Reload) => self.reload(None),
                 Event::Command(Command::LogStatus) => report::log_status(&self.engine),
                 Event::Command(Command::StepDown) => {
@@ -278,8 +296,8 @@ impl Daemon {
                 self.snapshot_for(scrape);
             }
         };
-        info!(signal, "stopping");
-        if self.process.keep_on_exit {
+        self.supervision.tell(Word::Stopping);
+        if keeps {
             self.hand_over().await;
         } else {
             self.handle(Input::Shutdown);
@@ -322,10 +340,15 @@ impl Daemon {
 
     fn next_deadline(&self) -> Option<Instant> {
         let retry = self.ports.iter().filter_map(Port::retry_at).min();
-        [self.engine.poll_timeout(), retry, self.hooks.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.engine.poll_timeout(),
+            retry,
+            self.hooks.poll_timeout(),
+            self.supervision.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Fires deadlines that have passed: after everything that waits has been

@@ -25,6 +25,9 @@ pub mod secret;
 /// Real-time priority and locked memory.
 pub mod realtime;
 
+/// The service manager: readiness, watchdog, status.
+pub mod systemd;
+
 /// The control socket, both ends.
 pub mod control;
 

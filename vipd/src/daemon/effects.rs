@@ -75,6 +75,7 @@ impl Daemon {
             Output::Log(event) => {
                 report::log(&self.engine, event);
                 if let Event::Changed { group, transition } = event {
+                    self.supervision.note_change();
                     self.states.changed(group);
                     self.tell_role(group, &transition);
                     self.run_hooks(group, transition);

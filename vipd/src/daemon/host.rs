@@ -21,7 +21,7 @@ impl Daemon {
     pub(super) async fn drain(&mut self) {
         while !self.engine.is_drained() {
             match self.wait().await {
-                Event::Command(Command::Stop(_)) => return,
+                Event::Command(Command::Stop(_) | Command::Restart) => return,
                 Event::Command(Command::Reload | Command::LogStatus | Command::StepDown)
                 | Event::Deadline => {}
                 Event::Adverts => self.read_adverts(TURN),

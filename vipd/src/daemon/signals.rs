@@ -9,11 +9,14 @@ pub(super) struct Signals {
     hangup: Signal,
     user1: Signal,
     user2: Signal,
+    restart: Signal,
 }
 
 /// What to do about a signal.
 pub(super) enum Command {
     Stop(&'static str),
+    /// End, and leave everything to the daemon that is started next.
+    Restart,
     Reload,
     LogStatus,
     StepDown,
@@ -28,6 +31,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
             user2: signal(SignalKind::user_defined2())?,
+            restart: signal(SignalKind::from_raw(libc::SIGRTMIN() + 1))?,
         })
     }
 
@@ -39,6 +43,7 @@ impl Signals {
             _ = self.hangup.recv() => Command::Reload,
             _ = self.user1.recv() => Command::LogStatus,
             _ = self.user2.recv() => Command::StepDown,
+            _ = self.restart.recv() => Command::Restart,
         }
     }
 }
