@@ -18,6 +18,7 @@ pub struct Status {
     /// Whether the election has real-time priority and locked memory.
     pub realtime: bool,
     /// Whether the operator has taken this host out of service.
+    #[serde(default)]
     pub maintenance: bool,
     pub groups: Vec<GroupStatus>,
     pub interfaces: Vec<InterfaceStatus>,
@@ -46,14 +47,19 @@ pub struct GroupStatus {
     /// Whether this host advertises itself as unfit.
     pub demoted: bool,
     /// By how much, in all; 0 is well.
+    #[serde(default)]
     pub demotion: u8,
     /// Whether this host must not be master at all.
+    #[serde(default)]
     pub withheld: bool,
     /// Whether this host would be master if it were as fit as can be.
+    #[serde(default)]
     pub would_be_master: bool,
     /// What speaks against this host; the daemon knows.
+    #[serde(default)]
     pub causes: Vec<CauseStatus>,
     /// Why it is not master, if but for the causes it would be.
+    #[serde(default)]
     pub held_back: Option<String>,
     /// How adverts are signed and believed: `off`, `send` or `require`.
     pub auth: String,
