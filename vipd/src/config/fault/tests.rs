@@ -1,3 +1,5 @@
+//! Places, and what is shown of a source.
+
 use super::*;
 
 fn faults(text: &str) -> (Faults, SourceId) {

@@ -1,3 +1,5 @@
+//! Where values end, and what is said beyond.
+
 use super::*;
 
 #[test]
