@@ -15,23 +15,27 @@ pub(crate) struct Member {
     interface: u16,
     vhid: u8,
     vips: &'static [&'static str],
+    tie: Option<&'static str>,
 }
 
 pub(crate) const SEVERAL: Member = Member {
     interface: 0,
     vhid: 1,
     vips: &["10.99.0.100", "10.99.0.101", "10.99.0.102"],
+    tie: None,
 };
 const SINGLE: Member = Member {
     interface: 0,
     vhid: 2,
     vips: &["10.99.0.110"],
+    tie: None,
 };
 /// The first one's vhid, on another interface.
 pub(crate) const ELSEWHERE: Member = Member {
     interface: 1,
     vhid: 1,
     vips: &["10.98.0.100"],
+    tie: None,
 };
 
 /// The command of a daemon on a host, each group with its advskew.
@@ -57,9 +61,11 @@ pub(crate) fn command_with_admins(
         admin_group.map(|name| format!("[daemon]\nadmin_group = {name:?}\n"));
     for (group, advskew) in groups {
         let daemon = daemon.take().unwrap_or_default();
+        let tie = group.tie.map(|name| format!("tie = {name:?}\n"));
+        let tie = tie.unwrap_or_default();
         let text = format!(
             "{daemon}[[group]]\ninterface = \"eth{}\"\nvhid = {}\nvips = {:?}\npassfile = {password:?}\n\
-             advskew = {advskew}\npreempt = true\n",
+             advskew = {advskew}\npreempt = true\n{tie}",
             group.interface, group.vhid, group.vips
         );
         write(names.next().expect("a name for each"), &text);
@@ -160,4 +166,55 @@ fn the_addresses_of_a_group_fail_over_together() {
         wait_for_address(&n2, vip, true);
     }
     assert_eq!(second.group()["vips"], json!(SEVERAL.vips));
+}
+
+/// Two routers, each with a group on either side, tied. Their outer sides are
+/// LANs of their own, so each is master there; the inner one is shared.
+#[test]
+fn a_router_that_loses_a_link_leaves_the_tied_group_to_the_other_until_it_is_back() {
+    let tied = |member: Member| Member {
+        tie: Some("router"),
+        ..member
+    };
+    let (inner, outer) = (tied(SEVERAL), tied(ELSEWHERE));
+    let lab = Lab::new();
+    let (n1, n2, client) = pair(&lab);
+    let beyond = ["out1", "out2"].map(|name| lab.host(name, "10.99.0.250/24"));
+    for (router, outside) in [&n1, &n2].into_iter().zip(&beyond) {
+        outside.ip(&["link", "set", "eth0", "down"]);
+        router.connect("eth1", "10.98.0.1/24", outside, "10.98.0.3/24");
+    }
+    let first = start(&n1, &[(&inner, 0), (&outer, 0)]);
+    wait_for_inner(&first, "master", 0);
+    let second = start(&n2, &[(&inner, 100), (&outer, 100)]);
+    wait_for_inner(&second, "backup", 0);
+    let prober = Prober::start(&client, VIP, 50);
+    assert_eq!(prober.who_answers_within(SOON), Some(n1.mac()));
+
+    n1.ip(&["link", "set", "eth1", "down"]);
+    wait_for_inner(&second, "master", 0);
+    assert_eq!(
+        second.status().expect("it answers")["groups"][0]["reason"],
+        "master_demoted"
+    );
+    assert!(prober.answered_by_within(n2.mac(), SOON));
+    wait_for_inner(&first, "backup", 240);
+
+    n1.ip(&["link", "set", "eth1", "up"]);
+    assert!(prober.answered_by_within(n1.mac(), SOON));
+    wait_for_inner(&first, "master", 0);
+    wait_for_inner(&second, "backup", 0);
+    let changes = prober.finish().changes();
+    let owners: Vec<_> = changes.iter().map(|(_, mac)| *mac).collect();
+    assert_eq!(owners, [n1.mac(), n2.mac(), n1.mac()]);
+}
+
+/// Of the first group: its role, and by how much it is demoted.
+fn wait_for_inner(vipd: &Vipd, role: &str, demotion: u8) {
+    let what = format!("{role}, demoted by {demotion}");
+    wait_until(&what, SOON, || {
+        let status = vipd.status()?;
+        let group = &status["groups"][0];
+        (group["role"] == role && group["demotion"] == demotion).then_some(())
+    });
 }
