@@ -1,5 +1,6 @@
 //! Serves the clients, each in a task of its own.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,8 +38,29 @@ pub(super) struct Service {
     access: watch::Receiver<Access>,
     /// Places for those who follow, and so hold theirs for long.
     followers: Arc<Semaphore>,
+    /// Connections of users who may only read.
+    readers: Mutex<BTreeMap<u32, usize>>,
     /// When a refusal was logged last.
     refused: Mutex<Option<Instant>>,
+}
+
+/// One of the connections that a user may have.
+pub(super) struct Seat<'a> {
+    readers: Option<(&'a Mutex<BTreeMap<u32, usize>>, u32)>,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if let Some((readers, uid)) = self.readers {
+            let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = readers.get_mut(&uid) {
+                *count -= 1;
+                if *count == 0 {
+                    readers.remove(&uid);
+                }
+            }
+        }
+    }
 }
 
 impl Service {
@@ -47,8 +69,26 @@ impl Service {
             requests,
             access,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            readers: Mutex::default(),
             refused: Mutex::new(None),
         }
+    }
+
+    /// Lets a client in, unless its user has many there already who may only read: he
+    /// could keep those out that the host depends on.
+    pub(super) fn seat(&self, peer: &Peer) -> Option<Seat<'_>> {
+        if self.access.borrow().may_change(peer) {
+            return Some(Seat { readers: None });
+        }
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = readers.entry(peer.uid).or_default();
+        if *count >= READERS {
+            return None;
+        }
+        *count += 1;
+        Some(Seat {
+            readers: Some((&self.readers, peer.uid)),
+        })
     }
 }
 
@@ -91,7 +131,12 @@ async fn accept(listener: UnixListener, service: &Arc<Service>) {
                         Err(error) => return debug!(%error, "a client without a name"),
                     };
                     // A client that dies or stalls is nobody's concern.
-                    let (reader, writer) = stream.into_split();
+                    let (reader, mut writer) = stream.into_split();
+                    let Some(_seat) = service.seat(&peer) else {
+                        let reason = "your user has too many connections already";
+                        let _ = send(&mut writer, &refuse("org.vipd.Busy", reason)).await;
+                        return;
+                    };
                     let _ = attend(reader, writer, &peer, &service).await;
                 });
             }
@@ -287,7 +332,10 @@ fn refuse<T>(error: &str, reason: &str) -> Result<T, (String, Value)> {
 /// calls wait for the daemon.
 pub(super) const CLIENTS: usize = 32;
 
-/// Of these, how many may follow what happens: the others come and go.
+/// Of these, how many one user may have who may only read.
+pub(super) const READERS: usize = 8;
+
+/// Of all, how many may follow what happens: the others come and go.
 pub(super) const FOLLOWERS: usize = 16;
 
 /// Bytes of one call, without its NUL. A longer one ends the connection.

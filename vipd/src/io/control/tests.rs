@@ -403,3 +403,28 @@ fn every_method_is_described_and_the_other_way_round() {
     let streams = interface::METHODS.iter().filter(|method| method.streams);
     assert!(streams.map(|method| method.name).eq(["org.vipd.Events"]));
 }
+
+#[test]
+fn one_user_who_may_only_read_leaves_places_for_others() {
+    let (requests, _requests) = mpsc::channel(1);
+    let (_access, access) = watch::channel(Access::own());
+    let service = server::Service::new(requests, access);
+    let peer = |uid| Peer {
+        uid,
+        gids: vec![uid],
+        pid: 1,
+    };
+    let own = rustix::process::geteuid().as_raw();
+    let (one, other) = (own + 1001, own + 1002);
+    let mut seats: Vec<_> = (0..server::READERS)
+        .map(|_| service.seat(&peer(one)).expect("there is a place"))
+        .collect();
+    assert!(service.seat(&peer(one)).is_none());
+    assert!(service.seat(&peer(other)).is_some());
+    let own: Vec<_> = (0..server::CLIENTS)
+        .map(|_| service.seat(&peer(own)))
+        .collect();
+    assert!(own.iter().all(Option::is_some));
+    drop(seats.pop());
+    assert!(service.seat(&peer(one)).is_some());
+}
