@@ -2,6 +2,7 @@
 
 mod announcements;
 mod clean;
+mod config;
 mod diagnosis;
 mod doctor;
 mod flood;

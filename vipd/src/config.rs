@@ -139,9 +139,9 @@ impl Config {
     }
 }
 
-/// The keys that a file may have, by the tables they are in: `group.check` has
-/// `name`. Those of the file itself are in "", those of an interface of whatever
-/// name in `interface.NAME`.
+/// The keys that a file may have, by the tables they are in, as these are written:
+/// `[[group.check]]` has `name`. Tables of the operator's choice are `NAME`, the
+/// file itself is `the file`.
 pub fn keys() -> std::collections::BTreeMap<String, Vec<&'static str>> {
     file::keys()
 }
@@ -168,5 +168,7 @@ pub mod fuzzing {
     }
 }
 
+#[cfg(test)]
+mod documents;
 #[cfg(test)]
 mod tests;

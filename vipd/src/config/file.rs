@@ -31,12 +31,14 @@ pub(super) fn read(path: &Path, reader: &Reader) -> Described {
     described
 }
 
-/// The names of all keys, by the tables that they are in; the file itself is "".
+/// All keys, by the titles of the tables that they are in.
 pub(super) fn keys() -> std::collections::BTreeMap<String, Vec<&'static str>> {
     let reader = Reader::new();
     let mut described = Described::default();
     read_document(&reader.nothing(), &reader, &mut described);
-    reader.into_asked()
+    let mut keys = reader.into_asked();
+    keys.retain(|_, keys| !keys.is_empty());
+    keys
 }
 
 /// Files in `conf.d`, by name; hidden ones are none.

@@ -15,7 +15,7 @@ use super::value::{Kind, nearest};
 /// What has been read and noted so far.
 pub(super) struct Reader {
     pub(super) faults: RefCell<Faults>,
-    /// The keys asked for, of each kind of table.
+    /// The keys asked for, by the tables' titles.
     asked: RefCell<BTreeMap<String, Vec<&'static str>>>,
 }
 
@@ -94,7 +94,7 @@ impl Reader {
         self.table(source, Header::document(), None, 0..0)
     }
 
-    /// The keys that were asked for, by kinds of tables.
+    /// The keys that were asked for, by the titles of their tables.
     pub(super) fn into_asked(self) -> BTreeMap<String, Vec<&'static str>> {
         self.asked.into_inner()
     }
@@ -322,7 +322,7 @@ impl Drop for Table<'_> {
             }
         }
         let mut known = self.reader.asked.borrow_mut();
-        let known = known.entry(self.header.kind.clone()).or_default();
+        let known = known.entry(self.header.title.clone()).or_default();
         for key in asked {
             if !known.contains(&key) {
                 known.push(key);
