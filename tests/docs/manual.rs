@@ -12,7 +12,7 @@ pub(crate) fn page(name: &str, title: &str, version: &str, markdown: &str) -> Re
     let mut lines = markdown.lines().peekable();
     while let Some(line) = lines.next() {
         if let Some(heading) = line.strip_prefix("## ") {
-            page += &format!(".SH {}\n", inline(heading).to_uppercase());
+            page += &format!(".SH {}\n", inline(&heading.to_uppercase()));
         } else if let Some(heading) = line.strip_prefix("### ") {
             page += &format!(".SS {}\n", inline(heading));
         } else if line.starts_with("```") {
@@ -94,7 +94,7 @@ fn inline(text: &str) -> String {
     let mut rest = roff.as_str();
     // `[text](target)`; other brackets stand for themselves.
     while let Some(at) = rest.find("](") {
-        let opening = rest[..at].rfind('[');
+        let opening = opening(&rest[..at]);
         let closing = rest[at..].find(')');
         let (Some(opening), Some(closing)) = (opening, closing) else {
             break;
@@ -104,6 +104,20 @@ fn inline(text: &str) -> String {
         rest = &rest[at + closing + 1..];
     }
     plain + rest
+}
+
+/// Where the bracket is that the end of the text closes.
+fn opening(text: &str) -> Option<usize> {
+    let mut depth = 0;
+    for (at, c) in text.char_indices().rev() {
+        match c {
+            ']' => depth += 1,
+            '[' if depth == 0 => return Some(at),
+            '[' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 fn escaped(text: &str) -> String {

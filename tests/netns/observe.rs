@@ -279,13 +279,14 @@ fn a_journal_that_does_not_read_holds_up_nothing() {
     let lab = Lab::new();
     let n1 = lab.host("n1", "10.99.0.1/24");
     let (directory, unread) = journal(&n1);
-    let daemon = under_the_journal(&n1, &directory, &["--log=trace"]);
+    let mut daemon = under_the_journal(&n1, &directory, &["--log=trace"]);
     daemon.wait_for_lease(SOON);
     let sent = daemon.counter("adverts_sent");
     wait_until("adverts go on", SOON, || {
         (daemon.counter("adverts_sent") >= sent + 5).then_some(())
     });
     assert_eq!(daemon.counter("transitions"), 2);
+    assert_eq!(daemon.terminate(SOON).code(), Some(0), "not the end either");
     drop(unread);
 }
 

@@ -9,8 +9,9 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -32,6 +33,9 @@ const ROLE_CHANGE_ID: &str = "157f2d2224c143a1ba43d967d72f48dc";
 /// Lines that may wait for the reader. At the bound new ones are lost.
 const BACKLOG: usize = 1024;
 
+/// How long the end of the daemon waits for a reader who is slow.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Has log lines go where they should from now on. The guard writes out what still
 /// waits when it is dropped.
 pub(crate) fn init(level: LevelFilter) -> io::Result<Guard> {
@@ -41,9 +45,12 @@ pub(crate) fn init(level: LevelFilter) -> io::Result<Guard> {
         .filter(|stream| journal::is_stderr(stream))
         .and_then(|_| Journal::open(Path::new(journal::SOCKET)).ok());
     let to_journal = journal.is_some();
-    let writer = thread::Builder::new()
+    let (ends, ended) = sync_channel::<()>(0);
+    thread::Builder::new()
         .name("log".to_owned())
         .spawn(move || {
+            // Dropped at the end, which is all that it tells.
+            let _ends = ends;
             while let Ok(line) = waiting.recv() {
                 match line {
                     Line::Text(text) => to_stderr(text.as_bytes()),
@@ -72,10 +79,7 @@ pub(crate) fn init(level: LevelFilter) -> io::Result<Guard> {
             .with_writer(Lines(lines.clone()))
             .init();
     }
-    Ok(Guard {
-        lines,
-        writer: Some(writer),
-    })
+    Ok(Guard { lines, ended })
 }
 
 fn to_stderr(text: &[u8]) {
@@ -93,16 +97,14 @@ enum Line {
 /// Keeps the log open.
 pub(crate) struct Guard {
     lines: SyncSender<Line>,
-    writer: Option<thread::JoinHandle<()>>,
+    ended: Receiver<()>,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         // With a reader that does not read, the last lines are lost.
-        if self.lines.try_send(Line::End).is_ok()
-            && let Some(writer) = self.writer.take()
-        {
-            let _ = writer.join();
+        if self.lines.try_send(Line::End).is_ok() {
+            let _ = self.ended.recv_timeout(LAST_WORDS);
         }
     }
 }
@@ -213,8 +215,6 @@ impl Visit for Values {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Receiver;
-
     use super::*;
 
     fn said(say: impl FnOnce()) -> Receiver<Line> {
