@@ -98,7 +98,7 @@ fn a_demoted_master_hands_over_and_takes_back_when_it_is_promoted() {
     );
     let held_back = group["held_back"].as_str().expect("it is held back");
     assert!(
-        held_back.contains("would be master, but the operator demoted it"),
+        held_back.contains("preferred to the master, but the operator demoted it"),
         "{held_back}"
     );
     assert_eq!(first.status().expect("it answers")["maintenance"], false);
@@ -140,6 +140,12 @@ fn a_demotion_outlives_the_daemon_and_its_undoing_does_too() {
     wait_for_master(&first, N2);
     assert_eq!(causes(&first), ["operator"]);
     assert_eq!(first.group()["causes"][0]["since"], since);
+    let held_back = first.group()["held_back"].clone();
+    let held_back = held_back.as_str().expect("it is held back");
+    assert!(
+        held_back.starts_with("would be master, but the operator demoted it"),
+        "{held_back}"
+    );
     // It would have taken over by its rank and `preempt` in this time.
     let received = first.counter("adverts_received");
     wait_until("adverts", SOON, || {

@@ -92,8 +92,8 @@ fn render(event: &Value) -> String {
             let group = group.unwrap_or_else(|| "all groups".to_owned());
             format!("{group}: {action}, ordered by uid {uid}, pid {pid}")
         }
-        What::Reload { ok: true, text } => format!("reload: {text}"),
-        What::Reload { ok: false, text } => format!("reload failed: {text}"),
+        What::Reload { ok: true, .. } => "the configuration is reloaded".to_owned(),
+        What::Reload { ok: false, text } => format!("the configuration is not reloaded: {text}"),
     };
     format!("{time} {line}\n")
 }

@@ -3,11 +3,12 @@
 //!
 //! Groups are known by their names, which outlive a change of the configuration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::info;
 
 use super::{Daemon, clock};
+use crate::carp::{Peer, Role};
 use crate::config::FailEffect;
 use crate::engine::{Fitness, GroupView, Input};
 use crate::status::{CauseStatus, event::What};
@@ -97,20 +98,35 @@ impl Causes {
         causes.collect()
     }
 
-    /// Why this host is not master, if but for the causes it would be.
+    /// Why this host is not master, if but for the causes it would be; or, where it
+    /// does not preempt, would have stayed it.
     pub(super) fn held_back(&self, group: &GroupView<'_>) -> Option<String> {
-        if !group.would_be_master {
-            return None;
-        }
+        let own = group.config.timing.interval;
+        let outranks = |master: Peer| own.outranks(master.interval);
         let texts = self.of(&group.config.name);
         let texts: Vec<&str> = texts.map(|(_, cause)| cause.text.as_str()).collect();
+        let would = if group.would_be_master {
+            "would be master"
+        } else if group.role == Role::Backup
+            && !texts.is_empty()
+            && group.master.is_some_and(outranks)
+        {
+            "is preferred to the master"
+        } else {
+            return None;
+        };
         let why = if texts.is_empty() {
             // What the engine adds by itself.
             "adverts could not be sent, or a group that it is tied to is held back".to_owned()
         } else {
             texts.join("; ")
         };
-        Some(format!("would be master, but {why}"))
+        Some(format!("{would}, but {why}"))
+    }
+
+    /// Forgets all groups but these.
+    fn keep(&mut self, groups: &BTreeSet<String>) {
+        self.0.retain(|group, _| groups.contains(group));
     }
 }
 
@@ -160,6 +176,17 @@ impl Daemon {
                 set: false,
                 text: String::new(),
             });
+            self.apply_fitness(group);
+        }
+    }
+
+    /// The groups are others, or the engine knows them by other numbers: what is known
+    /// of those that are gone is forgotten, and the engine told of the rest.
+    pub(super) fn reapply_fitness(&mut self) {
+        let groups = self.engine.groups();
+        let groups: BTreeSet<String> = groups.map(|group| group.config.name.clone()).collect();
+        self.causes.keep(&groups);
+        for group in &groups {
             self.apply_fitness(group);
         }
     }

@@ -54,7 +54,7 @@ impl Daemon {
             "org.vipd.StepDown" => self.step_down(&parameters, &peer),
             "org.vipd.Reload" => {
                 self.note_order("reload", None, &peer);
-                return self.reload(Some(reply));
+                return self.reload_and_answer(reply);
             }
             _ => {
                 let error = "org.varlink.service.MethodNotFound".to_owned();
@@ -194,17 +194,45 @@ impl Daemon {
         Ok(json!({ "text": format!("{name}: stepped down, where this host was master") }).into())
     }
 
-    /// Reads the configuration anew. Who asked for it is answered when it is done; a
-    /// signal wants no answer.
-    pub(super) fn reload(&mut self, reply: Option<oneshot::Sender<Reply>>) {
+    /// Answers when the new configuration is in force, or is not.
+    fn reload_and_answer(&mut self, reply: oneshot::Sender<Reply>) {
+        let (tell, told) = oneshot::channel();
+        self.reload(Some(tell));
+        // It waits beside the loop, and does nothing but hand it on.
+        tokio::spawn(async move {
+            let answer = match told.await {
+                Ok(Ok(())) => Ok(json!({ "text": "the configuration is reloaded" }).into()),
+                Ok(Err(text)) => {
+                    let error = "org.vipd.BadConfig".to_owned();
+                    Err((error, json!({ "text": text })))
+                }
+                Err(_) => failed("the daemon ends".to_owned()),
+            };
+            let _ = reply.send(answer);
+        });
+    }
+
+    /// Begins to read the configuration anew. `reply` is told when the new one is in
+    /// force, or why it is not.
+    pub(super) fn reload(&mut self, reply: Option<oneshot::Sender<Result<(), String>>>) {
         let text = "there is no configuration file to reload: flags need a restart";
         info!("{text}");
+        let result = Err(text.to_owned());
+        self.reloaded(&result);
+        // Whoever asked may have left.
+        let _ = reply.map(|reply| reply.send(result));
+    }
+
+    /// A reload has come to its end: those who follow are told, and groups that are
+    /// new are as fit as the operator ordered before.
+    pub(super) fn reloaded(&mut self, result: &Result<(), String>) {
         self.tell(What::Reload {
-            ok: false,
-            text: text.to_owned(),
+            ok: result.is_ok(),
+            text: result.clone().err().unwrap_or_default(),
         });
-        if let Some(reply) = reply {
-            let _ = reply.send(failed(text.to_owned()));
+        if result.is_ok() {
+            self.reapply_fitness();
+            self.apply_orders();
         }
     }
 
