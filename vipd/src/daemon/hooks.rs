@@ -251,7 +251,11 @@ impl Daemon {
 
     /// The group is not configured any more. What runs for it runs to its end.
     pub(super) fn forget_hooks(&mut self, group: &str) {
-        self.hooks.groups.remove(group);
+        if let Some(mut gone) = self.hooks.groups.remove(group) {
+            for verdict in gone.turns.configure(Vec::new()) {
+                self.obey_gate(group, verdict, None);
+            }
+        }
     }
 
     pub(super) fn run_hooks(&mut self, group: GroupId, change: Transition) {

@@ -75,30 +75,36 @@ impl Daemon {
             self.ledger.set_up_on(port.name(), program, &sessions)?;
         }
         self.place_on_loopback();
-        self.surround(extras, &resumed);
+        let groups: Vec<_> = self.engine.groups().map(|group| group.id).collect();
+        self.surround(groups.into_iter().zip(extras).collect(), &resumed);
         for event in early {
             self.handle_netlink(event);
         }
         Ok(())
     }
 
-    /// Hooks, checks and tracked links of all groups, in the engine's order, from now
-    /// on. What did not change goes on as it is. `resumed` are groups that go on with
-    /// the role of an earlier daemon: of others that are new nothing is known.
-    pub(super) fn surround(&mut self, extras: Vec<GroupExtras>, resumed: &BTreeSet<GroupId>) {
-        let groups: Vec<_> = self
-            .engine
-            .groups()
-            .map(|group| (group.id, group.config.name.clone()))
+    /// Hooks, checks and tracked links of all groups from now on; a group that is not
+    /// named has none any more. What did not change goes on as it is. `resumed` are
+    /// groups that go on with the role of an earlier daemon: of others that are new
+    /// nothing is known.
+    pub(super) fn surround(
+        &mut self,
+        extras: Vec<(GroupId, GroupExtras)>,
+        resumed: &BTreeSet<GroupId>,
+    ) {
+        let name = |group| Some(self.engine.group(group)?.config.name.clone());
+        let named: Vec<_> = extras
+            .into_iter()
+            .filter_map(|(group, extras)| Some((group, name(group)?, extras)))
             .collect();
         let known = self.health.groups();
-        for name in &known {
-            if !groups.iter().any(|(_, there)| there == name) {
-                self.forget_hooks(name);
-                self.forget_health(name);
+        for gone in &known {
+            if !named.iter().any(|(_, name, _)| name == gone) {
+                self.forget_hooks(gone);
+                self.forget_health(gone);
             }
         }
-        for ((group, name), extras) in groups.into_iter().zip(extras) {
+        for (group, name, extras) in named {
             let GroupExtras {
                 hooks,
                 checks,

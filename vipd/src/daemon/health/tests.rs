@@ -1,3 +1,5 @@
+//! What a check and a link come to: causes, and what is kept over a change.
+
 use super::*;
 
 const START: Instant = Instant::from_nanos(1_000_000_000_000);

@@ -1,3 +1,5 @@
+//! Commands, run for real: what they may not do, and how they end.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! The turns of hooks and the holds of gates, told as stories.
+
 use super::*;
 use crate::carp::Reason;
 use crate::config::HookArguments;
