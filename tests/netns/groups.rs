@@ -24,7 +24,7 @@ pub(crate) const SEVERAL: Member = Member {
     vips: &["10.99.0.100", "10.99.0.101", "10.99.0.102"],
     tie: None,
 };
-const SINGLE: Member = Member {
+pub(crate) const SINGLE: Member = Member {
     interface: 0,
     vhid: 2,
     vips: &["10.99.0.110"],
@@ -57,8 +57,7 @@ pub(crate) fn command_with_admins(
     let password = write("password", "secret\n");
     fs::create_dir_all(host.directory().join("conf.d")).expect("it is ours");
     let mut names = ["vipd.toml", "conf.d/10-second.toml", "conf.d/20-third.toml"].into_iter();
-    let mut daemon =
-        admin_group.map(|name| format!("[daemon]\nadmin_group = {name:?}\n"));
+    let mut daemon = admin_group.map(|name| format!("[daemon]\nadmin_group = {name:?}\n"));
     for (group, advskew) in groups {
         let daemon = daemon.take().unwrap_or_default();
         let tie = group.tie.map(|name| format!("tie = {name:?}\n"));
