@@ -137,3 +137,14 @@ fn worlds_that_failed_once_do_not_fail_again() {
         assert!(violation.is_none(), "{seed}: {violation:?}");
     }
 }
+
+/// The same with hosts that are more and less fit: a master that was stopped in a
+/// gap of its lease, and told that it is worse, said so before it had read that
+/// another is master.
+#[test]
+fn worlds_of_unfit_hosts_that_failed_once_do_not_fail_again() {
+    for seed in [3786, 6292, 8454, 16636] {
+        let violation = play(seed, true, false).violation;
+        assert!(violation.is_none(), "{seed}: {violation:?}");
+    }
+}

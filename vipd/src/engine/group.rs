@@ -508,7 +508,12 @@ impl Group {
             Outcome::Advertise => self.advertise(out),
             Outcome::Challenged => self.answer_challenge(now, out),
             Outcome::Yielded => self.announce_again(now, out),
-            Outcome::Worsened => self.advertise_provoked(now, out),
+            // Under a lease only. After it, where leases have gaps, another host may
+            // have taken over, and its advert may wait to be read.
+            Outcome::Worsened if self.claim.is_some_and(|claim| now < claim.lease_until) => {
+                self.advertise_provoked(now, out);
+            }
+            Outcome::Worsened => {}
             Outcome::Changed(transition) => {
                 self.since = Some((now, transition.reason));
                 if transition.reason == Reason::MasterTimeout {
