@@ -9,7 +9,7 @@ use std::{env, process};
 use serde_json::{Value, json};
 use vipd::carp::timers::Timing;
 use vipd::carp::{Interval, Key, Policy, Vhid};
-use vipd::config::{Config, Paths, Process};
+use vipd::config::{Config, Paths};
 use vipd::daemon::{self, Daemon, preflight};
 use vipd::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use vipd::io::xdp::Mode;
@@ -131,15 +131,11 @@ fn config(order: &Value) -> Config {
         }
     };
     let groups = order["groups"].as_array().expect("a list");
-    Config {
-        engine: engine::Config {
-            interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
-            groups: groups.iter().map(group).collect(),
-        },
-        xdp_modes: vec![Mode::Auto, Mode::Auto],
-        process: Process::default(),
-        exposed: Vec::new(),
-    }
+    let engine = engine::Config {
+        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+        groups: groups.iter().map(group).collect(),
+    };
+    Config::new(engine, vec![Mode::Auto, Mode::Auto])
 }
 
 fn start(host: &Host, groups: &[(&Member, u8)]) -> Vipd {

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,25 @@ use crate::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
 use crate::io::xdp;
 use crate::time::Duration;
 
+mod service;
+
+pub use service::{
+    CheckConfig, FailEffect, GroupExtras, HookArguments, HookConfig, HookEvent, Probe, TrackConfig,
+};
+
 /// A whole configuration.
 pub struct Config {
     pub engine: engine::Config,
+    /// What surrounds each of the engine's groups, in their order.
+    pub extras: Vec<GroupExtras>,
     /// How to attach the responder, for each of the engine's interfaces.
     pub xdp_modes: Vec<xdp::Mode>,
     pub process: Process,
+    /// Where metrics are served; nowhere if not given.
+    pub metrics: Option<SocketAddr>,
+    /// The group whose members may change things by the control socket, besides
+    /// root and the daemon's user.
+    pub admin_group: Option<String>,
     /// Password files that others than their owner can read.
     pub exposed: Vec<PathBuf>,
 }
@@ -98,6 +111,19 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Groups with nothing around them, and a daemon with its defaults.
+    pub fn new(engine: engine::Config, xdp_modes: Vec<xdp::Mode>) -> Self {
+        Self {
+            extras: vec![GroupExtras::default(); engine.groups.len()],
+            engine,
+            xdp_modes,
+            process: Process::default(),
+            metrics: None,
+            admin_group: None,
+            exposed: Vec::new(),
+        }
+    }
+
     /// A configuration of one group, named after its interface and vhid.
     pub fn from_flags(flags: &GroupFlags) -> Result<Self, ConfigError> {
         let mut exposed = Vec::new();
@@ -123,14 +149,14 @@ impl Config {
             tie: None,
             placement: flags.placement,
         };
+        let engine = engine::Config {
+            interfaces: vec![flags.interface.clone()],
+            groups: vec![group],
+        };
         Ok(Self {
-            engine: engine::Config {
-                interfaces: vec![flags.interface.clone()],
-                groups: vec![group],
-            },
-            xdp_modes: vec![flags.xdp_mode],
             process: flags.process,
             exposed,
+            ..Self::new(engine, vec![flags.xdp_mode])
         })
     }
 }

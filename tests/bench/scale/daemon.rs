@@ -58,15 +58,11 @@ fn config(groups: u8, advskew: u8) -> Result<Config> {
             placement: Placement::Interface,
         })
     };
-    Ok(Config {
-        exposed: Vec::new(),
-        engine: engine::Config {
-            interfaces: vec!["eth0".to_owned()],
-            groups: (1..=groups).map(group).collect::<Result<_>>()?,
-        },
-        xdp_modes: vec![xdp::Mode::Auto],
-        process: Default::default(),
-    })
+    let engine = engine::Config {
+        interfaces: vec!["eth0".to_owned()],
+        groups: (1..=groups).map(group).collect::<Result<_>>()?,
+    };
+    Ok(Config::new(engine, vec![xdp::Mode::Auto]))
 }
 
 /// The address of a group, for all contenders.
