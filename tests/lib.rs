@@ -24,6 +24,7 @@ pub mod sim {
     mod inflict;
     pub mod kernel;
     pub mod lan;
+    pub mod reload;
     pub mod rng;
     pub mod sabotage;
     mod strangers;

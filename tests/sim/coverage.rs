@@ -15,6 +15,7 @@ pub fn everything() -> Vec<&'static str> {
     all.extend(EFFECTS);
     all.extend(EVENTS);
     all.extend(OTHERS);
+    all.extend(super::reload::CHANGES);
     all
 }
 
@@ -65,6 +66,7 @@ impl World {
                 "event changed"
             }
             Event::BadDigest { .. } => "event bad digest",
+            Event::OtherSet { .. } => "event other set",
             Event::VrrpRouter { .. } => "event vrrp router",
             Event::UnsignedRefused { .. } => "event unsigned refused",
             Event::BadSignature { .. } => "event bad signature",

@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use super::reload::Change;
 use super::setup::{Nanos, SECOND};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,17 @@ pub enum Fault {
     StepDown {
         host: usize,
         group: Option<usize>,
+    },
+    /// The operator changes the configuration of one host, which reloads it.
+    Reload {
+        host: usize,
+        change: Change,
+    },
+    /// A host does not have a group for a while.
+    GroupRemoved {
+        host: usize,
+        group: usize,
+        lasts: Nanos,
     },
     LinkDown {
         host: usize,
@@ -154,7 +166,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 32] = [
+    pub const NAMES: [&'static str; 34] = [
         "fault stall",
         "fault stall midway",
         "fault kill",
@@ -168,6 +180,8 @@ impl Fault {
         "fault kill_and_lose",
         "fault start",
         "fault step_down",
+        "fault reload",
+        "fault group_removed",
         "fault link_down",
         "fault map_fails",
         "fault sends_fail",
@@ -215,6 +229,8 @@ impl Fault {
             Self::OtherAddresses { .. } => "fault other_addresses",
             Self::Garbage { .. } => "fault garbage",
             Self::UnknownVhid { .. } => "fault unknown_vhid",
+            Self::Reload { .. } => "fault reload",
+            Self::GroupRemoved { .. } => "fault group_removed",
             Self::Loop { .. } => "fault loop",
             Self::Replay { .. } => "fault replay",
             Self::RivalArp { .. } => "fault rival_arp",
@@ -236,6 +252,7 @@ impl Fault {
                 | Self::LinkDown { .. }
                 | Self::NicReplaced { .. }
                 | Self::SendsFail { .. }
+                | Self::GroupRemoved { .. }
                 | Self::Loop { .. }
                 | Self::Doubling { .. }
         )
@@ -253,6 +270,7 @@ impl Fault {
             | Self::LinkDown { lasts, .. }
             | Self::MapFails { lasts, .. }
             | Self::SendsFail { lasts, .. }
+            | Self::GroupRemoved { lasts, .. }
             | Self::PlacingFails { lasts, .. }
             | Self::PlacingIsSlow { lasts, .. }
             | Self::NicReplaced { lasts, .. }
@@ -271,6 +289,7 @@ impl Fault {
             | Self::StartAnew { .. }
             | Self::StrayBowOut { .. }
             | Self::StepDown { .. }
+            | Self::Reload { .. }
             | Self::AddressLost { .. }
             | Self::NewMac { .. }
             | Self::WrongPassword { .. }
@@ -297,6 +316,8 @@ impl Fault {
             | Self::UcarpStall { host, .. }
             | Self::UcarpKill { host, .. }
             | Self::StepDown { host, .. }
+            | Self::Reload { host, .. }
+            | Self::GroupRemoved { host, .. }
             | Self::LinkDown { host, .. }
             | Self::MapFails { host, .. }
             | Self::SendsFail { host, .. }

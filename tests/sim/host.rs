@@ -14,6 +14,7 @@ use vipd::time::{Duration, Instant};
 use super::faults::Fault;
 use super::kernel::Kernel;
 use super::lan::Origin;
+use super::reload::{Change, File};
 use super::sabotage::Sabotage;
 use super::setup::{MICROSECOND, MILLISECOND, Nanos};
 use super::ucarp::Ucarp;
@@ -67,6 +68,8 @@ pub enum Waiting {
         session: Session,
     },
     Shutdown,
+    /// The operator has changed this, and the daemon is to reload.
+    Reload(Change),
 }
 
 /// What became of an advert.
@@ -100,6 +103,12 @@ pub struct Host {
     pub boot_offset: Nanos,
     /// When the daemon started.
     pub listens_since: Nanos,
+    /// What its configuration says besides the setup.
+    pub(super) file: File,
+    /// The same when its daemon last ran.
+    pub(super) file_left: File,
+    /// Which groups its daemon's numbers mean.
+    pub(super) ids: Vec<usize>,
     /// When it was last stopped between two effects.
     pub stopped_at: Nanos,
     /// Counts the starts of the daemon.
@@ -161,8 +170,10 @@ impl World {
             }
             return;
         }
+        self.complete_rollouts(host);
         let engine = Engine::new(self.engine_config(host), self.rng.draw());
         self.hosts[host].engine = Some(engine);
+        self.hosts[host].ids = self.configured(host);
         self.hosts[host].incarnation += 1;
         self.hosts[host].listens_since = self.now;
         self.hosts[host].waiting.clear();
@@ -179,6 +190,7 @@ impl World {
         for (g, signers) in &self.hosts[host].signers {
             config.groups[*g].auth.signers.clone_from(signers);
         }
+        self.hosts[host].file.alter(&self.setup, &mut config);
         config
     }
 
@@ -186,6 +198,14 @@ impl World {
     fn adopt(&mut self, host: usize) {
         let clock = self.clock(host);
         for (group, setup) in self.setup.groups.clone().into_iter().enumerate() {
+            if !self.hosts[host]
+                .file
+                .goes_on(&self.hosts[host].file_left, group)
+            {
+                // What is configured differently is no lease of this one.
+                self.hosts[host].kernel.groups.remove(&group);
+                continue;
+            }
             let kernel = &self.hosts[host].kernel;
             let Some(left) = kernel.groups.get(&group).copied() else {
                 continue;
@@ -232,8 +252,9 @@ impl World {
         if let Some(engine) = self.hosts[host].engine.take() {
             let sessions = engine
                 .groups()
-                .map(|view| (view.id.0 as usize, view.session));
+                .map(|view| (self.group_index(host, view.id), view.session));
             self.hosts[host].sessions = sessions.collect();
+            self.hosts[host].file_left = self.hosts[host].file.clone();
         }
         self.hosts[host].is_ending = false;
         self.hosts[host].is_stalled = false;
@@ -273,6 +294,9 @@ impl World {
     /// Something for the daemon.
     pub(super) fn deliver(&mut self, host: usize, waiting: Waiting) {
         if self.hosts[host].engine.is_none() {
+            if let Waiting::Reload(change) = waiting {
+                self.change_file(host, change);
+            }
             return;
         }
         if self.hosts[host].is_stalled {
@@ -289,7 +313,6 @@ impl World {
     }
 
     fn deliver_now(&mut self, host: usize, waiting: Waiting) {
-        let group_id = |group: usize| GroupId(group as u32);
         match waiting {
             Waiting::Datagram {
                 lan,
@@ -300,7 +323,7 @@ impl World {
                     bytes = without_mark(&bytes);
                 }
                 let input = Input::Datagram {
-                    interface: InterfaceId(lan as u16),
+                    interface: InterfaceId(lan as u32),
                     bytes: &bytes[14..],
                 };
                 self.feed(host, input, Some(origin));
@@ -320,11 +343,11 @@ impl World {
                 }
             }
             Waiting::Missed { lan } => {
-                let interface = InterfaceId(lan as u16);
+                let interface = InterfaceId(lan as u32);
                 self.feed(host, Input::Missed { interface }, None);
             }
             Waiting::Link { lan, link } => {
-                let interface = InterfaceId(lan as u16);
+                let interface = InterfaceId(lan as u32);
                 self.feed(host, Input::Link { interface, link }, None);
             }
             Waiting::Placed {
@@ -335,7 +358,7 @@ impl World {
                     self.feed(
                         host,
                         Input::Placed {
-                            group: group_id(group),
+                            group: self.group_id(host, group),
                         },
                         None,
                     );
@@ -346,13 +369,13 @@ impl World {
                 result: Err(()),
             } => {
                 let failed = Input::Failed {
-                    group: group_id(group),
+                    group: self.group_id(host, group),
                     effect: Effect::Address,
                 };
                 self.feed(host, failed, None);
             }
             Waiting::AddressLost { lan, address } => {
-                let interface = InterfaceId(lan as u16);
+                let interface = InterfaceId(lan as u32);
                 self.feed(host, Input::AddressLost { interface, address }, None);
             }
             Waiting::Conflict {
@@ -360,7 +383,7 @@ impl World {
                 mac,
                 address,
             } => {
-                let group = group_id(group);
+                let group = self.group_id(host, group);
                 self.feed(
                     host,
                     Input::Conflict {
@@ -376,7 +399,7 @@ impl World {
                 until,
                 session,
             } => {
-                let group = group_id(group);
+                let group = self.group_id(host, group);
                 let adopt = Input::Adopt {
                     group,
                     until,
@@ -384,6 +407,7 @@ impl World {
                 };
                 self.feed(host, adopt, None);
             }
+            Waiting::Reload(change) => self.reload(host, change),
             Waiting::Shutdown => {
                 self.hosts[host].is_ending = true;
                 self.feed(host, Input::Shutdown, None);
@@ -392,7 +416,7 @@ impl World {
                 self.feed(
                     host,
                     Input::StepDown {
-                        group: group.map(group_id),
+                        group: group.map(|group| self.group_id(host, group)),
                     },
                     None,
                 );

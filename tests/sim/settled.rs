@@ -53,7 +53,10 @@ impl World {
         let able: Vec<usize> = (0..self.hosts.len())
             .filter(|h| {
                 let host = &self.hosts[*h];
-                host.is_running() && host.kernel.nics[ask.lan].up && !host.sends_fail
+                host.is_running()
+                    && !host.file.absent.contains(&g)
+                    && host.kernel.nics[ask.lan].up
+                    && !host.sends_fail
             })
             .collect();
         let is_settled = self.quiet_from + self.settling_time() <= ask.asked_at;

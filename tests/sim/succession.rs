@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vipd::carp::{Policy, Reason, Session};
-use vipd::engine::{Engine, GroupId};
+use vipd::engine::Engine;
 
 use super::checker::{Checker, time};
 use super::lan::Frame;
@@ -90,7 +90,7 @@ impl World {
     /// Whether a host that could not ask does not believe another.
     pub(super) fn cannot_know(&self, engine: &Engine, host: usize, other: usize, g: usize) -> bool {
         let sender = self.view(other, g).map(|view| view.session);
-        let receiver = engine.group(GroupId(g as u32));
+        let receiver = engine.group(self.group_id(host, g));
         let knows = receiver.is_some_and(|receiver| {
             let mut sessions = receiver.signing_peers.iter().map(|(_, session)| *session);
             sessions.any(|session| Some(session) == sender)

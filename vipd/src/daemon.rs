@@ -27,6 +27,7 @@ mod host;
 mod ledger;
 mod port;
 pub mod preflight;
+mod reload;
 mod report;
 mod signals;
 mod signers;
@@ -37,6 +38,7 @@ use addresses::Placing;
 pub use ledger::reread as reread_ledger;
 use port::Port;
 pub use preflight::Checked;
+pub use reload::Source;
 use signals::{Command, Signals};
 use signers::Signers;
 
@@ -88,6 +90,8 @@ pub enum Error {
     Signals(#[source] std::io::Error),
     #[error("cannot start a thread that writes down which hosts sign")]
     Signers(#[source] std::io::Error),
+    #[error("cannot start a thread that reloads the configuration")]
+    Reloads(#[source] std::io::Error),
     #[error("cannot set a timer")]
     Timer(#[source] std::io::Error),
 }
@@ -111,6 +115,7 @@ pub struct Daemon {
     /// ARP claims of others that the engine has been told of.
     conflicts: BTreeMap<GroupId, u64>,
     process: Process,
+    reloads: reload::Reloads,
 }
 
 impl Daemon {
@@ -162,6 +167,7 @@ impl Daemon {
             next_token: 0,
             conflicts: BTreeMap::new(),
             process: config.process,
+            reloads: reload::Reloads::new(paths).map_err(Error::Reloads)?,
         };
         if daemon.process.realtime {
             realtime::enter()?;
@@ -186,9 +192,7 @@ impl Daemon {
         let signal = loop {
             match self.wait().await {
                 Event::Command(Command::Stop(signal)) => break signal,
-                Event::Command(Command::Reload) => {
-                    info!("there is no configuration file to reload: flags need a restart");
-                }
+                Event::Command(Command::Reload) => self.reload(None),
                 Event::Command(Command::LogStatus) => report::log_status(&self.engine),
                 Event::Command(Command::StepDown) => {
                     info!("stepping down, as SIGUSR2 asks");
@@ -197,10 +201,12 @@ impl Daemon {
                 Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
+                Event::Prepared(prepared) => self.finish_reload(prepared),
                 Event::Deadline => {}
             }
             self.fire_if_due();
             self.put_responders_back();
+            self.settle();
             // In a flood of adverts `wait` tells of nothing else.
             if let Ok(event) = self.events.try_recv() {
                 self.handle_netlink(event);
@@ -244,6 +250,7 @@ impl Daemon {
             Some(event) = self.events.recv() => Event::Netlink(event),
             () = self.alarm.until(deadline) => Event::Deadline,
             Some(request) = self.requests.recv() => Event::Request(request),
+            prepared = self.reloads.next() => Event::Prepared(prepared),
         }
     }
 
@@ -325,6 +332,7 @@ enum Event {
     Adverts,
     Netlink(netlink::Event),
     Request(control::Request),
+    Prepared(Result<reload::Prepared, String>),
     Deadline,
 }
 

@@ -21,12 +21,14 @@ use std::time::Duration;
 
 mod answering;
 mod fitness;
+mod reconfigure;
 
 use super::Interval;
 use super::timers::Timing;
 use crate::time::Instant;
 use answering::Answering;
 pub use fitness::Fitness;
+pub use reconfigure::Transit;
 
 /// Sends in a row that must fail before a master is demoted, and succeed before
 /// it is well again (`CARP_SENDAD_MAX_ERRORS`, `CARP_SENDAD_MIN_SUCCESS`,
@@ -236,6 +238,8 @@ pub struct Election {
     /// Not the followed master alone: while the role changes hands twice, the
     /// first of three may have been stopped.
     answering: Answering,
+    /// Set while its timers are being changed on all hosts.
+    transit: Option<Transit>,
     /// What its last advert as a master said.
     shown: Interval,
     demoted: bool,
@@ -250,6 +254,7 @@ impl Election {
             config,
             state: State::Init,
             answering: Answering::default(),
+            transit: None,
             shown: config.timing.interval,
             demoted: false,
             send_failures: 0,
@@ -341,7 +346,7 @@ impl Election {
             State::Backup(backup) => self.become_master(backup.because, now),
             State::Master { advertise_at } if now < advertise_at => Outcome::Nothing,
             State::Master { advertise_at } => {
-                let period = self.config.timing.interval.period();
+                let period = self.beat();
                 let on_beat = advertise_at + period;
                 self.state = State::Master {
                     advertise_at: if on_beat > now { on_beat } else { now + period },
@@ -369,7 +374,7 @@ impl Election {
         let (listen_from, hold_until) = if is_fault {
             // Twice the time, for every healthy host to be first. Hosts that
             // share advbase differ by less than one interval.
-            (now + self.config.timing.master_down(None), now + FAULT_HOLD)
+            (now + self.waits().master_down(None), now + FAULT_HOLD)
         } else {
             (now, now)
         };
@@ -475,7 +480,7 @@ impl Election {
 
     /// What a backup makes of an advert.
     fn follow(&self, backup: Backup, peer: Peer, now: Instant) -> Backup {
-        let timing = self.config.timing;
+        let timing = self.waits();
         let is_master = |master: Peer| master.address == peer.address;
         let is_followed = backup.master.is_none_or(is_master);
 
@@ -582,7 +587,7 @@ impl Election {
     fn silent_at(&self, master: Peer, now: Instant) -> Instant {
         let timing = Timing {
             interval: master.interval,
-            dead_ratio: self.config.timing.dead_ratio,
+            dead_ratio: self.waits().dead_ratio,
         };
         now + timing.earliest_takeover()
     }
@@ -598,10 +603,7 @@ impl Election {
         listen_from: Instant,
         hold_until: Instant,
     ) -> Outcome {
-        let wait = self
-            .config
-            .timing
-            .master_down(master.map(|peer| peer.interval));
+        let wait = self.waits().master_down(master.map(|peer| peer.interval));
         let backup = Backup {
             expires_at: listen_from + wait,
             because: Reason::MasterTimeout,
@@ -617,7 +619,7 @@ impl Election {
         self.shown = self.advertised_interval();
         let state = State::Master {
             // The first advert is the caller's immediate duty; this is the second.
-            advertise_at: now + self.config.timing.interval.period(),
+            advertise_at: now + self.beat(),
         };
         self.change(state, reason, last)
     }

@@ -173,7 +173,7 @@ impl Trust {
             renew_at: None,
             renew_if_sent_at: None,
             considered: None,
-            gap: (period / 4).clamp(Duration::from_millis(1), Duration::from_millis(250)),
+            gap: gap(period),
         }
     }
 
@@ -195,6 +195,20 @@ impl Trust {
     pub fn resume(&mut self, session: Session, now: Instant) {
         self.session = session;
         self.sent = self.sent.max(now.as_nanos());
+    }
+
+    /// How it signs and believes, and how often it advertises, from now on.
+    pub fn reconfigure(&mut self, policy: Policy, period: Duration) {
+        self.policy = policy;
+        self.gap = gap(period);
+        if policy == Policy::Off {
+            self.stop();
+        }
+    }
+
+    /// Addresses from which a host has signed, at any time.
+    pub fn signers(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.signers.iter().copied()
     }
 
     /// The number of the next message.
@@ -488,6 +502,11 @@ impl Trust {
             }
         }
     }
+}
+
+/// Least time between two questions, for a host that advertises so often.
+fn gap(period: Duration) -> Duration {
+    (period / 4).clamp(Duration::from_millis(1), Duration::from_millis(250))
 }
 
 #[cfg(test)]

@@ -4,13 +4,27 @@ use std::net::Ipv4Addr;
 
 use tracing::error;
 
+use super::port::Port;
 use super::{Daemon, chain, clock, report};
 use crate::engine::{Effect, GroupId, Input, InterfaceId, Output, Purpose};
 
 impl Daemon {
+    /// `None` for an interface that is not configured any more.
+    pub(super) fn port(&self, interface: InterfaceId) -> Option<&Port> {
+        self.ports.iter().find(|port| port.id() == interface)
+    }
+
+    pub(super) fn port_mut(&mut self, interface: InterfaceId) -> Option<&mut Port> {
+        self.ports.iter_mut().find(|port| port.id() == interface)
+    }
+
     /// Hands one input to the engine, and does all that follows.
     pub(super) fn handle(&mut self, input: Input<'_>) {
         self.engine.handle(input, clock::now());
+        self.perform_all();
+    }
+
+    pub(super) fn perform_all(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             self.perform(output);
         }
@@ -35,7 +49,9 @@ impl Daemon {
                 owner,
                 until,
             } => {
-                let port = &mut self.ports[usize::from(interface.0)];
+                let Some(port) = self.port_mut(interface) else {
+                    return;
+                };
                 if let Err(error) = port.set_group(group, owner.0, until.as_nanos(), vhid.value()) {
                     error!("cannot answer for the group: {}", chain(&error));
                     self.engine.handle(
@@ -50,7 +66,8 @@ impl Daemon {
                 self.look_for_conflict(interface, group);
             }
             Output::Silence { interface, group } => {
-                if let Err(error) = self.ports[usize::from(interface.0)].silence(group) {
+                let port = self.port_mut(interface);
+                if let Some(Err(error)) = port.map(|port| port.silence(group)) {
                     error!(
                         "cannot silence the group before its lease ends: {}",
                         chain(&error)
@@ -62,6 +79,17 @@ impl Daemon {
             }
             Output::PlaceAddresses { interface, group } => self.place(interface, group),
             Output::RemoveAddresses { interface, group } => self.unplace(interface, group),
+            Output::Know {
+                interface,
+                group,
+                vips,
+            } => self.know(interface, group, &vips),
+            Output::Drop {
+                interface,
+                group,
+                vips,
+            } => self.drop_vips(interface, group, &vips),
+            Output::Forget { interface, group } => self.forget(interface, group),
             Output::Remember { group, signer } => {
                 if let Some(group) = self.engine.group(group) {
                     self.signers.remember(&group.config.name, signer);
@@ -85,8 +113,10 @@ impl Daemon {
         };
         // From before the send: a lease may begin too early, never too late.
         let at = clock::now();
-        let sent = self.ports[usize::from(interface.0)].send(frame);
-        match (purpose, sent) {
+        let Some(port) = self.port(interface) else {
+            return self.not_sent(group, purpose);
+        };
+        match (purpose, port.send(frame)) {
             (Purpose::Advert, Ok(())) => {
                 self.engine.handle(Input::Sent { group, at }, clock::now())
             }
@@ -110,7 +140,8 @@ impl Daemon {
 
     /// Somebody may have claimed what is ours since the last advert.
     pub(super) fn look_for_conflict(&mut self, interface: InterfaceId, group: GroupId) {
-        let Some(conflict) = self.ports[usize::from(interface.0)].conflict(group) else {
+        let port = self.port(interface);
+        let Some(conflict) = port.and_then(|port| port.conflict(group)) else {
             return;
         };
         let seen = self.conflicts.insert(group, conflict.count).unwrap_or(0);

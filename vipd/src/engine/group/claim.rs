@@ -63,7 +63,7 @@ impl Group {
         self.claim = Some(Claim {
             stage: Stage::Advertising,
             lease_until: now,
-            lapses_at: now + self.config.timing.lapse(),
+            lapses_at: now + self.promises().lapse(),
             place_by: None,
             transition,
         });
@@ -140,7 +140,7 @@ impl Group {
         let claim = self.claim?;
         Some(match claim.stage {
             // Nobody has heard of this claim, and somebody else may make one.
-            Stage::Advertising => claim.lease_until + self.config.timing.guard().max(LEAST_GRACE),
+            Stage::Advertising => claim.lease_until + self.promises().guard().max(LEAST_GRACE),
             Stage::Placing | Stage::Waiting | Stage::Answering => claim.lapses_at,
         })
     }
@@ -168,6 +168,7 @@ impl Group {
         out: &mut VecDeque<Output>,
     ) {
         self.withdraw(out);
+        self.beats.clear();
         out.push_back(Output::Silence {
             interface: self.interface(),
             group: self.id,
@@ -203,6 +204,7 @@ impl Group {
             | Reason::Resumed => None,
         };
 
+        self.answer_added(out);
         let claim = self.claim.take();
         let stage = claim.map(|claim| claim.stage);
         match (self.config.placement, stage, drain) {
