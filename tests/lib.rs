@@ -20,10 +20,12 @@ pub mod sim {
     pub mod client;
     mod daemon;
     pub mod faults;
+    mod fitness;
     pub mod host;
     mod inflict;
     pub mod kernel;
     pub mod lan;
+    mod moods;
     pub mod reload;
     pub mod rng;
     pub mod sabotage;

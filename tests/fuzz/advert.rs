@@ -35,7 +35,18 @@ pub(super) fn check(data: &[u8]) -> Said {
             demote: bytes.byte(),
             counter: u64::from_be_bytes(bytes.array()),
             digest: bytes.array(),
-            is_vipd: bytes.byte() & 1 == 1,
+            is_vipd: false,
+            hidden_advskew: 0,
+        };
+        // Only the mark has room for it.
+        let mark = bytes.byte();
+        let advert = match mark & 1 {
+            0 => advert,
+            _ => Advertisement {
+                is_vipd: true,
+                hidden_advskew: mark >> 1,
+                ..advert
+            },
         };
         assert_eq!(reread(from, &advert), Ok((from, advert)));
     }

@@ -265,6 +265,7 @@ impl Host {
             vhid: vhid(group.0 as u8 + (choice >> 3 & 1)),
             interval: Interval::new(advbase, advskew),
             demote,
+            hidden_advskew: demote / 2,
             counter,
             digest,
             is_vipd: choice & 16 != 0,

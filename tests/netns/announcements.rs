@@ -114,6 +114,7 @@ fn advert(from: &Host, interval: Interval, counter: u64) -> Vec<u8> {
         vhid,
         interval,
         demote: 0,
+        hidden_advskew: 0,
         counter,
         digest: Authenticator::new(&key, vhid, &[VIP.into()]).sign(counter),
         is_vipd: false,

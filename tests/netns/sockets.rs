@@ -104,6 +104,7 @@ fn what_a_full_socket_loses_is_counted() {
         vhid: Vhid::new(10).unwrap(),
         interval: Interval::new(1, 0),
         demote: 0,
+        hidden_advskew: 0,
         counter: 0,
         digest: [0; 20],
         is_vipd: false,

@@ -11,6 +11,13 @@ pub enum Checker {
     SomebodyAnswers,
     /// And it is the best one, where all preempt.
     ThePreferredAnswers,
+    /// And one that may, and none is less demoted.
+    TheFitAnswers,
+    /// Tied groups are not divided without need.
+    TiedMoveTogether,
+    /// Nobody takes over in the start-up delay, nor preempts in the preempt delay, or
+    /// where it is not told to.
+    PatienceIsKept,
     /// Nobody answers after his successor's first answer.
     NoAnswerAfterSuccessor,
     /// Nobody takes over while another may answer, except by preempting.

@@ -245,6 +245,8 @@ impl World {
         let preempts = self.setup.hosts[host].preempt;
         let own_timing = self.timing(host, g);
         let is_clean = self.setup.is_clean;
+        let reason = self.checks.shown[host][g].reason;
+        self.check_patience(host, g, reason);
         for other in (0..self.hosts.len()).filter(|other| is_clean && *other != host) {
             let shown = self.checks.shown[other][g].clone();
             let is_together = shown.began.is_some_and(|began| {
@@ -272,7 +274,12 @@ impl World {
                 // it waits before it answers, and is told before that.
                 let follows_another = matches!(
                     self.checks.shown[host][g].reason,
-                    Some(Reason::Preempt | Reason::MasterResigned | Reason::MasterTooSlow)
+                    Some(
+                        Reason::Preempt
+                            | Reason::MasterDemoted
+                            | Reason::MasterResigned
+                            | Reason::MasterTooSlow
+                    )
                 );
                 // Where the lease has gaps, a host that has just started may hear
                 // nothing before the one ends in which it makes its claim.

@@ -163,10 +163,27 @@ pub enum Fault {
         per_mille: u64,
         lasts: Nanos,
     },
+    /// Something behind the addresses fails: the daemon is told, and told again
+    /// when it is over.
+    Unfit {
+        host: usize,
+        group: usize,
+        demotion: u8,
+        withheld: bool,
+        lasts: Nanos,
+    },
+    Promote {
+        host: usize,
+        group: usize,
+    },
+    Announce {
+        host: usize,
+        group: usize,
+    },
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 34] = [
+    pub const NAMES: [&'static str; 37] = [
         "fault stall",
         "fault stall midway",
         "fault kill",
@@ -201,6 +218,9 @@ impl Fault {
         "fault cut_both_ways",
         "fault loss",
         "fault doubling",
+        "fault unfit",
+        "fault promote",
+        "fault announce",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -239,6 +259,9 @@ impl Fault {
             Self::CutBothWays { .. } => "fault cut_both_ways",
             Self::Loss { .. } => "fault loss",
             Self::Doubling { .. } => "fault doubling",
+            Self::Unfit { .. } => "fault unfit",
+            Self::Promote { .. } => "fault promote",
+            Self::Announce { .. } => "fault announce",
         }
     }
 
@@ -253,6 +276,7 @@ impl Fault {
                 | Self::NicReplaced { .. }
                 | Self::SendsFail { .. }
                 | Self::GroupRemoved { .. }
+                | Self::Unfit { .. }
                 | Self::Loop { .. }
                 | Self::Doubling { .. }
         )
@@ -271,6 +295,7 @@ impl Fault {
             | Self::MapFails { lasts, .. }
             | Self::SendsFail { lasts, .. }
             | Self::GroupRemoved { lasts, .. }
+            | Self::Unfit { lasts, .. }
             | Self::PlacingFails { lasts, .. }
             | Self::PlacingIsSlow { lasts, .. }
             | Self::NicReplaced { lasts, .. }
@@ -298,6 +323,8 @@ impl Fault {
             | Self::UnknownVhid { .. }
             | Self::RivalArp { .. }
             | Self::Replay { .. }
+            | Self::Promote { .. }
+            | Self::Announce { .. }
             | Self::SameSource { .. } => None,
         }
     }
@@ -324,6 +351,9 @@ impl Fault {
             | Self::PlacingFails { host, .. }
             | Self::PlacingIsSlow { host, .. }
             | Self::NewMac { host, .. }
+            | Self::Unfit { host, .. }
+            | Self::Promote { host, .. }
+            | Self::Announce { host, .. }
             | Self::SameSource { host, .. } => Some(host),
             Self::AddressLost { .. }
             | Self::StrayBowOut { .. }

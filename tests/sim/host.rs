@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use vipd::carp::{Role, Session};
+use vipd::carp::{Fitness, Role, Session};
 use vipd::engine::{Effect, Engine, GroupId, Input, InterfaceId, Link};
 use vipd::mac::MacAddr;
 use vipd::time::{Duration, Instant};
@@ -61,6 +61,16 @@ pub enum Waiting {
     StepDown {
         group: Option<usize>,
     },
+    Fitness {
+        group: usize,
+        fitness: Fitness,
+    },
+    Promote {
+        group: usize,
+    },
+    Announce {
+        group: usize,
+    },
     /// An earlier daemon's lease was found in the map.
     Adopt {
         group: usize,
@@ -91,6 +101,11 @@ pub struct Host {
     pub(super) untold: Option<Untold>,
     /// It ends once it is drained.
     pub is_ending: bool,
+    /// How fit it is, by group; well where nothing is said.
+    pub fitness: BTreeMap<usize, Fitness>,
+    /// When it may preempt, by group, and the groups that its operator has promoted.
+    pub preempts_from: BTreeMap<usize, Nanos>,
+    pub promoted: BTreeSet<usize>,
     /// At some time it could not send.
     pub was_mute: bool,
     pub(super) waiting: VecDeque<Waiting>,
@@ -105,7 +120,9 @@ pub struct Host {
     pub listens_since: Nanos,
     /// What its configuration says besides the setup.
     pub(super) file: File,
-    /// The same when its daemon last ran.
+    /// Groups whose addresses have been changed since its daemon, or they, began.
+    pub(super) two_sets: BTreeSet<usize>,
+    /// The same as `file` when its daemon last ran.
     pub(super) file_left: File,
     /// Which groups its daemon's numbers mean.
     pub(super) ids: Vec<usize>,
@@ -171,6 +188,7 @@ impl World {
             return;
         }
         self.complete_rollouts(host);
+        self.hosts[host].two_sets.clear();
         let engine = Engine::new(self.engine_config(host), self.rng.draw());
         self.hosts[host].engine = Some(engine);
         self.hosts[host].ids = self.configured(host);
@@ -178,6 +196,14 @@ impl World {
         self.hosts[host].listens_since = self.now;
         self.hosts[host].waiting.clear();
         self.forget_host(host);
+        self.hosts[host].promoted.clear();
+        for (group, fitness) in self.hosts[host].fitness.clone() {
+            self.deliver(host, Waiting::Fitness { group, fitness });
+        }
+        self.delay_preemption(host, |_| true);
+        let delay = self.setup.hosts[host].startup_delay;
+        self.disturb(Some(host), delay);
+        self.hosts[host].disturbed_at += delay;
         self.adopt(host);
         for lan in 0..self.setup.lans {
             self.link_noticed(host, lan);
@@ -411,6 +437,26 @@ impl World {
             Waiting::Shutdown => {
                 self.hosts[host].is_ending = true;
                 self.feed(host, Input::Shutdown, None);
+            }
+            Waiting::Fitness { group, fitness } => {
+                let group = self.group_id(host, group);
+                let fitness = match self.setup.sabotage {
+                    Some(Sabotage::FitnessForgotten) => Fitness::WELL,
+                    Some(Sabotage::WithheldForgotten) => Fitness {
+                        withheld: false,
+                        ..fitness
+                    },
+                    _ => fitness,
+                };
+                self.feed(host, Input::Fitness { group, fitness }, None);
+            }
+            Waiting::Promote { group } => {
+                let group = self.group_id(host, group);
+                self.feed(host, Input::Promote { group }, None);
+            }
+            Waiting::Announce { group } => {
+                let group = self.group_id(host, group);
+                self.feed(host, Input::Announce { group }, None);
             }
             Waiting::StepDown { group } => {
                 self.feed(

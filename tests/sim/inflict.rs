@@ -1,6 +1,6 @@
 //! How what goes wrong is done to the world, and undone.
 
-use vipd::carp::{Interval, Vhid};
+use vipd::carp::{Fitness, Interval, Vhid};
 
 use super::faults::{FAULT_HOLD, Fault};
 use super::host::{Placing, Waiting};
@@ -103,6 +103,22 @@ impl World {
             }
             Fault::Loss { lan, per_mille, .. } => self.lans[lan].wire.loss = per_mille,
             Fault::Doubling { lan, per_mille, .. } => self.lans[lan].wire.doubled = per_mille,
+            Fault::Unfit {
+                host,
+                group,
+                demotion,
+                withheld,
+                ..
+            } => {
+                let fitness = Fitness { demotion, withheld };
+                self.become_fit(host, group, fitness);
+            }
+            Fault::Promote { host, group } => {
+                let promoted = self.tied_with(group);
+                self.hosts[host].promoted.extend(promoted);
+                self.deliver(host, Waiting::Promote { group });
+            }
+            Fault::Announce { host, group } => self.deliver(host, Waiting::Announce { group }),
         }
     }
 
@@ -145,6 +161,7 @@ impl World {
                 self.hosts[host].placing = Placing::Quick;
                 self.disturb(Some(host), FAULT_HOLD);
             }
+            Fault::Unfit { host, group, .. } => self.become_fit(host, group, Fitness::WELL),
             Fault::Loop { lan, .. } => self.lans[lan].loops = false,
             Fault::CutOneWay { lan, from, to, .. } => self.lans[lan].mend(from, to),
             Fault::CutBothWays { lan, from, to, .. } => {
@@ -170,6 +187,8 @@ impl World {
             | Fault::UnknownVhid { .. }
             | Fault::RivalArp { .. }
             | Fault::Replay { .. }
+            | Fault::Promote { .. }
+            | Fault::Announce { .. }
             | Fault::SameSource { .. } => {}
         }
     }
@@ -186,6 +205,10 @@ impl World {
         self.hosts[host].kernel.nics[lan].up = up;
         self.notice_link(host, lan);
         if up {
+            if self.knows_of_no_link(host, lan) {
+                let lans: Vec<usize> = self.setup.groups.iter().map(|group| group.lan).collect();
+                self.delay_preemption(host, |g| lans[g] == lan);
+            }
             for g in 0..self.setup.groups.len() {
                 if self.setup.groups[g].lan == lan && self.is_heard_answering(host, g) {
                     self.check_alone(host, g, false);

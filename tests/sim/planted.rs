@@ -163,3 +163,23 @@ fn a_farewell_before_silence_is_found() {
 fn a_late_frame_is_found() {
     assert_found(Sabotage::LateFrameSent, &[NothingLate]);
 }
+
+#[test]
+fn a_host_that_does_not_know_how_unfit_it_is_is_found() {
+    assert_found(Sabotage::FitnessForgotten, &[TheFitAnswers]);
+}
+
+#[test]
+fn a_host_that_must_not_be_master_and_is_is_found() {
+    assert_found(Sabotage::WithheldForgotten, &[TheFitAnswers]);
+}
+
+#[test]
+fn a_tie_that_does_not_hold_is_found_by_who_answers() {
+    assert_found(Sabotage::TieIgnored, &[TheFitAnswers, TiedMoveTogether]);
+}
+
+#[test]
+fn a_start_that_is_not_waited_for_is_found() {
+    assert_found(Sabotage::DelayIgnored, &[PatienceIsKept]);
+}

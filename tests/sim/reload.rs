@@ -2,12 +2,13 @@
 //! passwords, on one host after the other, as an operator does it.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use vipd::carp::{Interval, KeyId, Keyring};
+use vipd::carp::{Advertisement, Authenticator, Interval, KeyId, Keyring};
 use vipd::engine::{Config, GroupId};
 
 use super::host::Waiting;
+use super::lan::Frame;
 use super::setup::{PASSWORD, Program, Setup, key};
 use super::world::World;
 
@@ -109,12 +110,22 @@ impl World {
                 let interval = &mut self.setup.hosts[host].intervals[group];
                 *interval = Interval::new(interval.advbase, advskew);
             }
-            Change::Spare { group, has: true } => _ = file.spare.insert(group),
-            Change::Spare { group, has: false } => _ = file.spare.remove(&group),
+            Change::Spare { group, has } => {
+                let is_another = match has {
+                    true => file.spare.insert(group),
+                    false => file.spare.remove(&group),
+                };
+                if is_another && !file.absent.contains(&group) {
+                    self.hosts[host].two_sets.insert(group);
+                }
+            }
             Change::Absent {
                 group,
                 is_absent: true,
-            } => _ = file.absent.insert(group),
+            } => {
+                file.absent.insert(group);
+                self.hosts[host].two_sets.remove(&group);
+            }
             Change::Absent {
                 group,
                 is_absent: false,
@@ -152,16 +163,22 @@ impl World {
         let config = self.engine_config(host);
         let seed = self.rng.draw();
         let ids = engine.reconfigure(config, seed, self.clock(host));
+        let mut begun = Vec::new();
         for (id, g) in ids.groups.into_iter().zip(self.configured(host)) {
-            let place = id.0 as usize;
             let known = &mut self.hosts[host].ids;
-            if place == known.len() {
+            if id.0 as usize == known.len() {
                 known.push(g);
+                begun.push(g);
             }
         }
         self.drain(host, &mut engine);
         self.hosts[host].engine = Some(engine);
         self.rearm(host);
+        for group in begun {
+            let fitness = self.told(host, group);
+            self.deliver(host, Waiting::Fitness { group, fitness });
+            self.delay_preemption(host, |other| other == group);
+        }
     }
 
     /// Whoever starts a host anew, or gives it a group, while addresses are being changed
@@ -177,6 +194,29 @@ impl World {
                 self.deliver(other, Waiting::Reload(change));
             }
         }
+    }
+
+    /// Whether an advert of the group is of a set of addresses that a host has.
+    pub(super) fn has_set_of(&self, host: usize, g: usize, frame: &Frame) -> bool {
+        let receiver = &self.hosts[host];
+        if !self.rollouts.contains_key(&g) || receiver.two_sets.contains(&g) {
+            return true;
+        }
+        let Ok((_, advert)) = Advertisement::parse(&frame.bytes[14..]) else {
+            return true;
+        };
+        let setup = &self.setup.groups[g];
+        let spare = receiver
+            .file
+            .spare
+            .contains(&g)
+            .then(|| self.setup.spare(g));
+        let vips = setup.vips.iter().copied().chain(spare);
+        let vips: Vec<_> = vips.map(IpAddr::V4).collect();
+        [PASSWORD, NEXT_PASSWORD].iter().any(|password| {
+            let own = Authenticator::new(&key(password), setup.vhid, &vips);
+            own.verify(advert.counter, &advert.digest)
+        })
     }
 
     /// Addresses fall silent one by one, which the simulated kernel does not know of.

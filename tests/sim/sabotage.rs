@@ -56,4 +56,12 @@ pub enum Sabotage {
     FarewellBeforeSilence,
     /// What should have been said before a stop is said after it.
     LateFrameSent,
+    /// The engine is not told how fit its host is.
+    FitnessForgotten,
+    /// The engine is not told that it must not be master.
+    WithheldForgotten,
+    /// The groups of a tie do not know of each other.
+    TieIgnored,
+    /// The start is not waited for.
+    DelayIgnored,
 }

@@ -7,6 +7,7 @@ use vipd::engine::Placement;
 
 use super::checker::time;
 use super::faults::{FAULT_HOLD, Fault};
+use super::moods;
 use super::reload::Change;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
@@ -51,9 +52,11 @@ pub fn play(seed: u64, sabotage: Option<Sabotage>, trace: bool) -> Played {
         60..85 => Flavour::Rough,
         _ => Flavour::Legacy,
     };
-    let setup = setup(seed, flavour, sabotage, &mut rng);
+    // A third of all worlds.
+    let mut moods = (seed % 3 == 1).then(|| Rng::new(seed ^ 0x0f17_7e55));
+    let setup = setup(seed, flavour, sabotage, &mut rng, moods.as_mut());
     let mut world = World::new(setup, trace);
-    let end = plan(&mut world, flavour, &mut rng);
+    let end = plan(&mut world, flavour, &mut rng, moods.as_mut());
     world.run_until(end);
     Played { world, end }
 }
@@ -86,7 +89,13 @@ pub fn report(seed: u64, sabotage: Option<Sabotage>) -> String {
     text
 }
 
-fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng) -> Setup {
+fn setup(
+    seed: u64,
+    flavour: Flavour,
+    sabotage: Option<Sabotage>,
+    rng: &mut Rng,
+    moods: Option<&mut Rng>,
+) -> Setup {
     let hosts = match rng.range(0, 9) {
         0..6 => 3,
         6..8 => 2,
@@ -126,6 +135,8 @@ fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng)
             },
             intervals: by_group.iter().map(|intervals| intervals[h]).collect(),
             preempt,
+            preempt_delay: 0,
+            startup_delay: 0,
             placement: rng.pick(&[
                 Placement::Interface,
                 Placement::Interface,
@@ -158,12 +169,16 @@ fn setup(seed: u64, flavour: Flavour, sabotage: Option<Sabotage>, rng: &mut Rng)
         },
         groups,
         hosts,
+        is_tied: false,
         locktime: rng.pick(&[0, SECOND]),
         is_clean: flavour == Flavour::Clean,
         auth,
         ask_every: SECOND,
         sabotage,
     };
+    if let Some(moods) = moods {
+        moods::add_to(&mut setup, moods);
+    }
     setup.ask_every = World::new(setup.clone(), false).settling_time() / 60;
     setup
 }
@@ -186,12 +201,15 @@ fn intervals(hosts: usize, ranks: Ranks, advbase: u8, rng: &mut Rng) -> Vec<Inte
 
 /// Some faults, each after the last or within it; then peace. Returns when it
 /// is over.
-fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng) -> Nanos {
+fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng, mut moods: Option<&mut Rng>) -> Nanos {
     let settling = world.settling_time();
     let starts = world.setup.hosts.iter().map(|host| host.starts_at);
     let starts = starts.max().unwrap_or(0);
     let mut at = starts + rng.range(settling / 2, settling * 3 / 2);
     let mut hold = 0;
+    let mut last = 0;
+    let startup = world.setup.hosts.iter().map(|host| host.startup_delay);
+    let startup = startup.max().unwrap_or(0);
     for _ in 0..rng.range(1, 6) {
         let fault = fault(world, flavour, settling, rng);
         if let Fault::MapFails { .. } | Fault::PlacingFails { .. } | Fault::PlacingIsSlow { .. } =
@@ -209,6 +227,15 @@ fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng) -> Nanos {
             world.at(at + back_after / 2, Event::Fault(change));
         }
         world.at(at, Event::Fault(fault));
+        if let Some(moods) = &mut moods {
+            for _ in 0..moods.range(0, 3) {
+                let lasts = moods.range(MILLISECOND, settling * 3);
+                let fault = moods::fault(world, lasts, moods);
+                let soon = moods.range(0, settling * 5 / 4);
+                world.at(at + soon, Event::Fault(fault));
+                last = last.max(at + soon + lasts);
+            }
+        }
         // Sometimes at once, sometimes into the last one's end, sometimes later.
         at += match rng.range(0, 5) {
             0 => rng.range(0, MILLISECOND),
@@ -220,7 +247,7 @@ fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng) -> Nanos {
     if world.setup.seed % 3 == 1 {
         at = at.max(plan_reloads(world, flavour, starts, at));
     }
-    at + settling * 3 + 6 * SECOND + hold
+    at.max(last) + settling * 3 + 6 * SECOND + hold + startup
 }
 
 /// Changes of the configuration, amid the faults. Their chance is their own, so that
@@ -245,9 +272,17 @@ fn plan_reloads(world: &mut World, flavour: Flavour, from: Nanos, until: Nanos) 
             0 => reload(world, at, host, Change::Nothing),
             1 => {
                 if let Some(advskew) = other_skew(world, group, &mut rng) {
-                    reload(world, at, host, Change::Skew { group, advskew });
+                    // Who divides a tie by configuration has divided it.
+                    for g in 0..world.setup.groups.len() {
+                        if g == group || world.setup.is_tied {
+                            reload(world, at, host, Change::Skew { group: g, advskew });
+                        }
+                    }
                 }
             }
+            // A host that lacks a part of a tie cannot take all of it; and the delay of one
+            // that is back is as after a start, which no judge here waits for.
+            2 if world.setup.is_tied || world.setup.hosts[host].startup_delay > 0 => {}
             2 => {
                 let lasts = rng.range(MILLISECOND, settling * 3 / 2);
                 let fault = Fault::GroupRemoved { host, group, lasts };

@@ -1,6 +1,7 @@
 //! What must hold once nothing has happened for a while: one host answers, the
 //! right one, and the clients know it.
 
+use vipd::carp::Interval;
 use vipd::mac::MacAddr;
 
 use super::checker::Checker;
@@ -22,7 +23,7 @@ impl World {
             let slowest = if interval.advbase == 0 {
                 *interval
             } else {
-                interval.demoted()
+                interval.demoted_by(Interval::DEMOTED_ADVSKEW)
             };
             let period = nanos(slowest.period());
             // The slowest is waited for, and then its first advert preempted.
@@ -36,7 +37,8 @@ impl World {
             0
         };
         let wire = 4 * self.reaction();
-        times.max().unwrap_or(0) + grid + wire
+        let delays = self.setup.hosts.iter().map(|host| host.preempt_delay);
+        times.max().unwrap_or(0) + grid + wire + delays.max().unwrap_or(0)
     }
 
     /// Nobody hears of a request any more.
@@ -53,10 +55,9 @@ impl World {
         let able: Vec<usize> = (0..self.hosts.len())
             .filter(|h| {
                 let host = &self.hosts[*h];
-                host.is_running()
-                    && !host.file.absent.contains(&g)
-                    && host.kernel.nics[ask.lan].up
-                    && !host.sends_fail
+                let is_up = host.is_running() && host.kernel.nics[ask.lan].up;
+                let has_group = !host.file.absent.contains(&g);
+                is_up && has_group && !host.sends_fail && !self.told(*h, g).withheld
             })
             .collect();
         let is_settled = self.quiet_from + self.settling_time() <= ask.asked_at;
@@ -85,31 +86,18 @@ impl World {
             }
             return;
         };
-        let Some(owner) = able
-            .iter()
-            .copied()
-            .find(|h| self.hosts[*h].kernel.nics[ask.lan].mac == mac)
-        else {
+        let may_own = |h: &usize| {
+            let is_able = able.contains(h) || self.told(*h, g).withheld;
+            is_able && self.hosts[*h].kernel.nics[ask.lan].mac == mac
+        };
+        let Some(owner) = (0..self.hosts.len()).find(may_own) else {
             return self.violated(
                 Checker::SomebodyAnswers,
                 format!("{mac} answers for group {g}"),
             );
         };
-        let rank = |h: usize| {
-            let interval = self.setup.hosts[h].intervals[g];
-            match self.view(h, g) {
-                Some(view) if view.is_demoted => interval.demoted().period(),
-                _ => interval.period(),
-            }
-        };
-        let all_preempt = self.setup.hosts.iter().all(|host| host.preempt);
-        let best = able.iter().map(|h| rank(*h)).min();
-        if all_preempt && best.is_some_and(|best| best < rank(owner)) {
-            return self.violated(
-                Checker::ThePreferredAnswers,
-                format!("host{owner} answers for group {g}"),
-            );
-        }
+        let since = self.quiet_from + self.settling_time();
+        self.judge_fitness(g, owner, &able, since);
         self.judge_listener(ask, g, mac);
     }
 

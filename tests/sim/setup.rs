@@ -53,6 +53,8 @@ pub struct HostSetup {
     pub preempt: bool,
     pub placement: Placement,
     pub starts_at: Nanos,
+    pub preempt_delay: Nanos,
+    pub startup_delay: Nanos,
 }
 
 #[derive(Clone, Debug)]
@@ -70,6 +72,8 @@ pub struct Setup {
     pub wire: Wire,
     pub groups: Vec<GroupSetup>,
     pub hosts: Vec<HostSetup>,
+    /// All groups are in one tie.
+    pub is_tied: bool,
     /// Clients keep an entry that is younger than this, whatever they hear.
     pub locktime: Nanos,
     /// Nothing but the hosts themselves stands between a host and its
@@ -91,6 +95,8 @@ impl Setup {
             preempt,
             placement: Placement::Interface,
             starts_at: 0,
+            preempt_delay: 0,
+            startup_delay: 0,
         };
         Self {
             seed,
@@ -98,6 +104,7 @@ impl Setup {
             wire: Wire::QUIET,
             groups: vec![group(0, 0, 1, 3)],
             hosts: intervals.iter().map(host).collect(),
+            is_tied: false,
             locktime: 0,
             is_clean: true,
             auth: Policy::Send,
@@ -128,9 +135,13 @@ impl Setup {
                     dead_ratio: group.dead_ratio,
                 },
                 preempt: host.preempt && self.sabotage != Some(Sabotage::PreemptIgnored),
-                preempt_delay: Duration::ZERO,
-                startup_delay: Duration::ZERO,
-                tie: None,
+                preempt_delay: Duration::from_nanos(host.preempt_delay),
+                startup_delay: match self.sabotage {
+                    Some(Sabotage::DelayIgnored) => Duration::ZERO,
+                    _ => Duration::from_nanos(host.startup_delay),
+                },
+                tie: (self.is_tied && self.sabotage != Some(Sabotage::TieIgnored))
+                    .then(|| "tie".to_owned()),
                 source: None,
                 placement: host.placement,
             }

@@ -55,6 +55,7 @@ impl World {
             vhid,
             interval,
             demote: 0,
+            hidden_advskew: 0,
             counter,
             digest: Authenticator::new(&key(password), vhid, &addresses).sign(counter),
             is_vipd: false,
@@ -164,9 +165,10 @@ impl World {
             interval: match self.setup.hosts[host].intervals[g] {
                 // A demoted one would be waited for for 18 seconds.
                 fast @ Interval { advbase: 0, .. } => fast,
-                interval => interval.demoted(),
+                interval => interval.demoted_by(Interval::DEMOTED_ADVSKEW),
             },
             demote: 0,
+            hidden_advskew: 0,
             counter,
             digest: Authenticator::new(&key(PASSWORD), group.vhid, &addresses).sign(counter),
             is_vipd: false,

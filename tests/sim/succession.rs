@@ -63,7 +63,10 @@ impl World {
     /// An advert is at the host, whether its daemon runs or not: one that starts
     /// listens before it acts.
     pub(super) fn delivered(&mut self, to: usize, frame: &Frame) {
-        if let (super::lan::Origin::Node(from), Some(sent)) = (frame.origin, frame.advert) {
+        if let (super::lan::Origin::Node(from), Some(sent)) = (frame.origin, frame.advert)
+            // What is sent in a set that the host does not have comes in the other one, too.
+            && self.has_set_of(to, sent.group, frame)
+        {
             let is_of_use = self.can_believe(from, to, sent.group);
             let reach = self.reach_mut(from, to, sent.group);
             if is_of_use {
@@ -189,7 +192,12 @@ impl World {
         let arrived = reach.and_then(|reach| reach.arrived);
         let follows_another = matches!(
             self.checks.shown[younger][g].reason,
-            Some(Reason::Preempt | Reason::MasterResigned | Reason::MasterTooSlow)
+            Some(
+                Reason::Preempt
+                    | Reason::MasterDemoted
+                    | Reason::MasterResigned
+                    | Reason::MasterTooSlow
+            )
         );
         follows_another && arrived.is_none_or(|at| at < self.hosts[younger].listens_since)
     }

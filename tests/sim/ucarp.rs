@@ -184,6 +184,7 @@ impl Ucarp {
             vhid: self.vhid,
             interval: self.interval,
             demote: 0,
+            hidden_advskew: 0,
             counter: self.counter,
             digest: self.auth.sign(self.counter),
             is_vipd: false,

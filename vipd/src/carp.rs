@@ -100,8 +100,9 @@ impl Interval {
     /// (`ifconfig` refuses it): it marks a bow-out and a farewell.
     pub const MAX_ADVSKEW: u8 = 254;
 
-    /// The advskew of a host that cannot do its work: it stays in the election
-    /// but every healthy host is better (UCARP and FreeBSD, 240).
+    /// The largest advskew that demotion makes: a host that cannot do its work
+    /// stays in the election but every healthy host is better (UCARP and FreeBSD,
+    /// 240).
     pub const DEMOTED_ADVSKEW: u8 = 240;
 
     pub const fn new(advbase: u8, advskew: u8) -> Self {
@@ -133,13 +134,15 @@ impl Interval {
         self.period() == other.period()
     }
 
-    /// This interval as a host in trouble advertises it.
-    pub const fn demoted(self) -> Self {
-        if self.advskew < Self::DEMOTED_ADVSKEW {
-            Self {
-                advbase: self.advbase,
-                advskew: Self::DEMOTED_ADVSKEW,
-            }
+    /// This interval as a host in trouble advertises it: the advskew and the
+    /// demotion, 240 at most, and never better than without (FreeBSD
+    /// `DEMOTE_ADVSKEW`).
+    pub const fn demoted_by(self, demotion: u8) -> Self {
+        let sum = self.advskew.saturating_add(demotion);
+        if self.advskew < Self::DEMOTED_ADVSKEW && sum > Self::DEMOTED_ADVSKEW {
+            Self::new(self.advbase, Self::DEMOTED_ADVSKEW)
+        } else if self.advskew < Self::DEMOTED_ADVSKEW {
+            Self::new(self.advbase, sum)
         } else {
             self
         }

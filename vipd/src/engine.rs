@@ -29,6 +29,7 @@ mod config;
 mod episode;
 mod group;
 mod reconfigure;
+mod tie;
 
 pub use crate::carp::Fitness;
 pub use config::{Auth, Config, GroupConfig, Placement};
@@ -100,12 +101,12 @@ pub enum Input<'a> {
         mac: MacAddr,
         address: Ipv4Addr,
     },
-    /// The operator wants others to be master, of one group or of all.
+    /// The operator wants others to be master, of one group and its tie or of all.
     StepDown { group: Option<GroupId> },
     /// This host is as fit for the group as this, from now on. Well at the start.
     Fitness { group: GroupId, fitness: Fitness },
-    /// The operator wants this host to be master of the group, if it outranks the
-    /// one that is, even where it does not preempt.
+    /// The operator wants this host to be master of the group and its tie, if it
+    /// outranks the one that is, even where it does not preempt.
     Promote { group: GroupId },
     /// The operator wants clients to hear once more who answers, if this host does.
     Announce { group: GroupId },
@@ -387,13 +388,22 @@ impl Engine {
                 });
             }
             Input::StepDown { group } => {
-                for member in &mut self.groups {
-                    if group.is_none_or(|wanted| wanted == member.id()) {
-                        member.step_down(now, out);
-                    }
+                let meant = match group {
+                    Some(id) => tie::moves_with(&self.groups, id),
+                    None => self.groups.iter().map(Group::id).collect(),
+                };
+                for id in meant {
+                    self.with(id, |group, out| group.step_down(now, out));
                 }
             }
-            Input::Fitness { .. } | Input::Promote { .. } => {}
+            Input::Fitness { group, fitness } => {
+                self.with(group, |group, out| group.set_fitness(fitness, now, out));
+            }
+            Input::Promote { group } => {
+                for id in tie::moves_with(&self.groups, group) {
+                    self.with(id, |group, _| group.promote(now));
+                }
+            }
             Input::Announce { group } => {
                 self.with(group, |group, out| group.announce_again(now, out));
             }
@@ -403,6 +413,9 @@ impl Engine {
                     group.shut_down(now, out);
                 }
             }
+        }
+        if !self.has_ended {
+            tie::settle(&mut self.groups, now, &mut self.outputs);
         }
     }
 

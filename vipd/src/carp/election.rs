@@ -8,9 +8,10 @@
 //!    +----------------------+---------------- halt ------------------
 //! ```
 //!
-//! A preferred host takes over from a master that is alive. If that one is a
-//! vipd host too, it says when it has fallen silent, or its lease tells: until
-//! then there is a [`Election::predecessor`], and two would answer.
+//! A preferred host takes over from a master that is alive, if it preempts; and a
+//! fit one from a master that is less fit ([`Fitness`]), even if it does not. If
+//! that one is a vipd host too, it says when it has fallen silent, or its lease
+//! tells: until then there is a [`Election::predecessor`], and two would answer.
 //!
 //! It is told what happened and when, and says what follows. It sends nothing,
 //! owns nothing and reads no clock. A deadline lives in the state that needs
@@ -20,20 +21,21 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 mod answering;
+mod backup;
 mod fitness;
+mod reason;
 mod reconfigure;
+
+pub use fitness::Fitness;
+pub use reason::Reason;
+pub use reconfigure::Transit;
 
 use super::Interval;
 use super::timers::Timing;
 use crate::time::Instant;
 use answering::Answering;
-pub use fitness::Fitness;
-pub use reconfigure::Transit;
-
-/// Sends in a row that must fail before a master is demoted, and succeed before
-/// it is well again (`CARP_SENDAD_MAX_ERRORS`, `CARP_SENDAD_MIN_SUCCESS`,
-/// UCARP `carp_p.h` and both BSDs).
-const SEND_STREAK: u8 = 3;
+use backup::Backup;
+use fitness::{Condition, Standing, wins_tie};
 
 /// How long a host that was told to step down does not preempt.
 /// UCARP sleeps these 3 seconds on SIGUSR2 (`carp.c:846`).
@@ -50,6 +52,10 @@ pub struct Config {
     pub timing: Timing,
     /// Whether to take over from a living master that is less preferred.
     pub preempt: bool,
+    /// For how long not to, after the host has come to take part, or is fit again.
+    pub preempt_delay: Duration,
+    /// For how long not to take over for whatever reason, after the start.
+    pub startup_delay: Duration,
     /// The address in this host's own adverts; it breaks ties.
     pub address: Ipv4Addr,
 }
@@ -72,97 +78,16 @@ impl Role {
     }
 }
 
-/// Why a role changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// The daemon started.
-    Start,
-    /// The interface can carry frames.
-    LinkUp,
-    /// The interface cannot carry frames, or is gone.
-    LinkDown,
-    /// No advert was heard for as long as this host waits.
-    MasterTimeout,
-    /// The master said that it leaves.
-    MasterResigned,
-    /// The master advertises so seldom that waiting for it is no use.
-    MasterTooSlow,
-    /// The master is less preferred than this host.
-    Preempt,
-    /// The master is less fit than this host.
-    MasterDemoted,
-    /// A more preferred master was heard.
-    BetterMaster,
-    /// A master of the same rank was heard, and its address wins.
-    TieLost,
-    /// The operator asked for it.
-    StepDown,
-    /// This host must not be master, as [`Fitness`] has it.
-    Unfit,
-    /// The lease ended before it was renewed: this host was stopped, starved,
-    /// or could not send.
-    LeaseExpired,
-    /// The right to answer could not be written into the map.
-    MapFault,
-    /// The addresses could not be put on the interface.
-    AddressFault,
-    /// The daemon ends.
-    Shutdown,
-    /// The daemon was started anew within the lease of the one before it.
-    Resumed,
-}
-
-impl Reason {
-    /// Every reason, for those who check that all of them occur.
-    pub const ALL: [Self; 17] = [
-        Self::Start,
-        Self::LinkUp,
-        Self::LinkDown,
-        Self::MasterTimeout,
-        Self::MasterResigned,
-        Self::MasterTooSlow,
-        Self::Preempt,
-        Self::MasterDemoted,
-        Self::BetterMaster,
-        Self::TieLost,
-        Self::StepDown,
-        Self::Unfit,
-        Self::LeaseExpired,
-        Self::MapFault,
-        Self::AddressFault,
-        Self::Shutdown,
-        Self::Resumed,
-    ];
-
-    /// As `vipd status` and the logs name it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::LinkUp => "link_up",
-            Self::LinkDown => "link_down",
-            Self::MasterTimeout => "master_timeout",
-            Self::MasterResigned => "master_resigned",
-            Self::MasterTooSlow => "master_too_slow",
-            Self::Preempt => "preempt",
-            Self::MasterDemoted => "master_demoted",
-            Self::BetterMaster => "better_master",
-            Self::TieLost => "tie_lost",
-            Self::StepDown => "step_down",
-            Self::Unfit => "unfit",
-            Self::LeaseExpired => "lease_expired",
-            Self::MapFault => "map_fault",
-            Self::AddressFault => "address_fault",
-            Self::Shutdown => "shutdown",
-            Self::Resumed => "resumed",
-        }
-    }
-}
-
 /// Another host, as its last advert showed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub address: Ipv4Addr,
+    /// As it is advertised, demotion included.
     pub interval: Interval,
+    /// As it is configured: the beat of a vipd host, demoted or not.
+    pub configured: Interval,
+    /// Of a vipd host, how unfit it is.
+    pub demotion: u8,
     /// The advert's counter. A vipd host's grows by one with each.
     pub counter: u64,
     /// Whether it promises what vipd hosts promise.
@@ -208,6 +133,8 @@ pub enum Outcome {
     /// This host is master, and another that was master says that it is not any
     /// more: show the clients who is.
     Yielded,
+    /// This host is master and less fit than before: the others should know.
+    Worsened,
     Changed(Transition),
 }
 
@@ -216,18 +143,6 @@ enum State {
     Init,
     Backup(Backup),
     Master { advertise_at: Instant },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Backup {
-    /// When to take over.
-    expires_at: Instant,
-    /// What taking over then would be for.
-    because: Reason,
-    /// Who is master.
-    master: Option<Peer>,
-    /// No preemption before.
-    hold_until: Instant,
 }
 
 /// The election of one virtual host on one interface.
@@ -240,11 +155,13 @@ pub struct Election {
     answering: Answering,
     /// Set while its timers are being changed on all hosts.
     transit: Option<Transit>,
-    /// What its last advert as a master said.
-    shown: Interval,
-    demoted: bool,
-    send_failures: u8,
-    send_successes: u8,
+    condition: Condition,
+    /// Nobody is preempted before.
+    preempts_from: Option<Instant>,
+    /// No takeover before, for any reason.
+    starts_at: Option<Instant>,
+    /// Another group of the tie is master here, so this one preempts.
+    joins_tie: bool,
 }
 
 impl Election {
@@ -255,10 +172,20 @@ impl Election {
             state: State::Init,
             answering: Answering::default(),
             transit: None,
-            shown: config.timing.interval,
-            demoted: false,
-            send_failures: 0,
-            send_successes: 0,
+            condition: Condition::default(),
+            preempts_from: None,
+            starts_at: None,
+            joins_tie: false,
+        }
+    }
+
+    /// The daemon started, whether or not the host can take part yet.
+    pub fn begin(&mut self, now: Instant) {
+        self.preempts_from = Some(now + self.config.preempt_delay);
+        if !self.config.startup_delay.is_zero() {
+            // The skew orders hosts that were switched on together.
+            let delay = self.config.startup_delay + self.config.timing.interval.skew();
+            self.starts_at = Some(now + delay);
         }
     }
 
@@ -266,7 +193,10 @@ impl Election {
     /// straight to MASTER.
     pub fn start(&mut self, reason: Reason, now: Instant) -> Outcome {
         match self.state {
-            State::Init => self.become_backup(reason, None, now, now),
+            State::Init => {
+                self.preempts_from = Some(now + self.config.preempt_delay);
+                self.become_backup(reason, None, now, now)
+            }
             State::Backup(_) | State::Master { .. } => Outcome::Nothing,
         }
     }
@@ -318,10 +248,11 @@ impl Election {
     pub fn missed(&mut self, now: Instant) {
         if let State::Backup(backup) = self.state
             && backup.because == Reason::MasterTimeout
+            && let Some(expires_at) = backup.expires_at
         {
             let heard_by = now + self.interval_to_hear(backup);
             self.state = State::Backup(Backup {
-                expires_at: backup.expires_at.max(heard_by),
+                expires_at: Some(expires_at.max(heard_by)),
                 ..backup
             });
         }
@@ -331,19 +262,10 @@ impl Election {
     pub fn deadline(&mut self, now: Instant) -> Outcome {
         match self.state {
             State::Init => Outcome::Nothing,
-            State::Backup(backup) if now < backup.expires_at => Outcome::Nothing,
-            State::Backup(backup) if self.woke_late(backup, now) => {
-                // A host that was asleep cannot tell a dead master from its own
-                // sleep: what was queued has been read, now it listens for one
-                // interval more.
-                let expires_at = now + self.interval_to_hear(backup);
-                self.state = State::Backup(Backup {
-                    expires_at,
-                    ..backup
-                });
-                Outcome::Nothing
-            }
-            State::Backup(backup) => self.become_master(backup.because, now),
+            State::Backup(backup) => match self.expires_at(backup) {
+                Some(at) if now >= at => self.expire(backup, at, now),
+                Some(_) | None => Outcome::Nothing,
+            },
             State::Master { advertise_at } if now < advertise_at => Outcome::Nothing,
             State::Master { advertise_at } => {
                 let period = self.beat();
@@ -386,36 +308,63 @@ impl Election {
 
     /// An advert went out.
     pub fn sent(&mut self) {
-        self.send_failures = 0;
-        self.send_successes = self.send_successes.saturating_add(1);
-        if self.send_successes >= SEND_STREAK {
-            self.demoted = false;
-        }
+        self.condition.sent();
     }
 
     /// An advert could not be sent. After three in a row this host advertises
     /// itself as worse than every healthy one.
     pub fn send_failed(&mut self) {
-        self.send_successes = 0;
-        self.send_failures = self.send_failures.saturating_add(1);
-        if self.send_failures >= SEND_STREAK {
-            self.demoted = true;
+        self.condition.send_failed();
+    }
+
+    /// This host is as fit as this, from now on.
+    pub fn set_fitness(&mut self, fitness: Fitness, now: Instant) -> Outcome {
+        self.reconsider(now, |condition| condition.told = fitness)
+    }
+
+    /// Gives the role up if this host must not have it.
+    pub fn leave_if_withheld(&mut self, now: Instant) -> Outcome {
+        match self.state {
+            State::Master { .. } if self.fitness().withheld => {
+                self.become_backup(Reason::Unfit, None, now, now)
+            }
+            State::Init | State::Backup(_) | State::Master { .. } => Outcome::Nothing,
+        }
+    }
+
+    /// The other groups of its tie are demoted by so much; and whether one of them
+    /// is master here.
+    pub fn set_tie(&mut self, demotion: u8, has_master: bool, now: Instant) -> Outcome {
+        self.joins_tie = has_master;
+        self.reconsider(now, |condition| condition.tied = demotion)
+    }
+
+    /// The operator wants this host to take over from the next master it hears, if
+    /// that one is less preferred: once, and whatever it waits for.
+    pub fn promote(&mut self, now: Instant) {
+        if let State::Backup(backup) = self.state {
+            self.preempts_from = None;
+            self.state = State::Backup(Backup {
+                hold_until: now,
+                is_promoted: true,
+                ..backup
+            });
+        }
+    }
+
+    /// When this host takes over, unless it hears of a reason not to.
+    pub fn takes_over_at(&self) -> Option<Instant> {
+        match self.state {
+            State::Backup(backup) if !self.fitness().withheld => self.expires_at(backup),
+            State::Init | State::Backup(_) | State::Master { .. } => None,
         }
     }
 
     /// When [`Election::deadline`] wants to be called.
-    /// When this host takes over, unless it hears of a reason not to.
-    pub fn takes_over_at(&self) -> Option<Instant> {
-        match self.state {
-            State::Backup(backup) => Some(backup.expires_at),
-            State::Init | State::Master { .. } => None,
-        }
-    }
-
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Init => None,
-            State::Backup(backup) => Some(backup.expires_at),
+            State::Backup(backup) => self.expires_at(backup),
             State::Master { advertise_at } => Some(advertise_at),
         }
     }
@@ -452,21 +401,43 @@ impl Election {
     /// beat: its lease counts on it, and sub-second timers leave no room.
     pub fn advertised_interval(&self) -> Interval {
         let configured = self.config.timing.interval;
-        if self.demoted {
-            configured.demoted()
-        } else {
-            configured
-        }
+        configured.demoted_by(self.fitness().demotion)
     }
 
     /// What the advert says that is sent now.
     pub fn next_advert(&mut self) -> Interval {
-        self.shown = self.advertised_interval();
-        self.shown
+        self.condition.shown = self.fitness().demotion;
+        self.advertised_interval()
     }
 
-    pub fn is_demoted(&self) -> bool {
-        self.demoted
+    /// How fit this host is, all told.
+    pub fn fitness(&self) -> Fitness {
+        self.condition.fitness()
+    }
+
+    /// Whether its adverts fail to be sent.
+    pub fn cannot_send(&self) -> bool {
+        self.condition.cannot_send
+    }
+
+    /// How much it is demoted for its own part, without its tie.
+    pub fn own_demotion(&self) -> u8 {
+        self.condition.own_demotion()
+    }
+
+    /// Whether this host is backup for no other reason than that it is not fit: it
+    /// would take over from the present master, or there is none.
+    pub fn would_be_master(&self) -> bool {
+        let State::Backup(backup) = self.state else {
+            return false;
+        };
+        let Some(master) = backup.master else {
+            return self.fitness().withheld && backup.expires_at.is_none();
+        };
+        let (well, its) = (self.standing(0, master), Standing::of(master));
+        self.fitness() != Fitness::WELL
+            && well.outranks(its)
+            && (its.demotion > 0 || self.preempts())
     }
 
     /// The address in its adverts changed.
@@ -478,100 +449,51 @@ impl Election {
         &self.config
     }
 
-    /// What a backup makes of an advert.
-    fn follow(&self, backup: Backup, peer: Peer, now: Instant) -> Backup {
-        let timing = self.waits();
-        let is_master = |master: Peer| master.address == peer.address;
-        let is_followed = backup.master.is_none_or(is_master);
-
-        if peer.is_bow_out() && !backup.master.is_some_and(is_master) {
-            // Only the master can give the role away. This one had lost it, or
-            // was never heard as one: another may be alive that was not either.
-            return backup;
+    /// This host is another than it was.
+    fn reconsider(&mut self, now: Instant, change: impl FnOnce(&mut Condition)) -> Outcome {
+        let before = self.fitness();
+        change(&mut self.condition);
+        let after = self.fitness();
+        if after == before {
+            return Outcome::Nothing;
         }
-
-        if peer.is_farewell() {
-            // Its sender has heard a better master, and so will this host.
-            return backup;
+        if after == Fitness::WELL {
+            self.preempts_from = Some(now + self.config.preempt_delay);
         }
-
-        let own = self.advertised_interval();
-        let followed = Backup {
-            expires_at: now + timing.master_down(Some(peer.interval)),
-            because: Reason::MasterTimeout,
-            master: Some(peer),
-            hold_until: backup.hold_until,
-        };
-        let because = if peer.is_bow_out() {
-            Reason::MasterResigned
-        } else if timing.will_time_out(peer.interval) {
-            Reason::MasterTooSlow
-        } else if self.config.preempt && own.outranks(peer.interval) && now >= backup.hold_until {
-            Reason::Preempt
-        } else {
-            return followed;
-        };
-        if !is_followed {
-            // Two masters are heard, or the master has just changed. The next
-            // advert tells which; acting on this one could unseat a better
-            // master that is alive.
-            let waits_for = (because != Reason::MasterTooSlow).then_some(peer.interval);
-            return Backup {
-                expires_at: now + timing.master_down(waits_for),
-                ..followed
-            };
-        }
-
-        // Differs: legacy hosts take over at once here, all of them together.
-        // Waiting out the own skew lets the best of them be first.
-        let skew_over = now + timing.interval.skew();
-        let soon = match self.answering.until() {
-            // Not the only master: if the other one lives, it will be heard.
-            Some(silent_at) if peer.is_bow_out() => {
-                skew_over.max(silent_at + timing.interval.skew())
+        match self.state {
+            State::Init => Outcome::Nothing,
+            State::Master { .. } if after.withheld => self.leave_if_withheld(now),
+            State::Master { .. } if after.demotion > before.demotion => Outcome::Worsened,
+            State::Master { .. } => Outcome::Nothing,
+            State::Backup(backup) if before.withheld && !after.withheld => {
+                // What it made of what it heard was not meant to be acted upon.
+                let master = backup.master.filter(|master| !master.is_bow_out());
+                let waits_for = master.map(|master| master.configured);
+                let dies_at = now + self.waits().master_down(waits_for);
+                self.state = State::Backup(Backup {
+                    expires_at: Some(dies_at),
+                    because: Reason::MasterTimeout,
+                    dies_at,
+                    master,
+                    ..backup
+                });
+                Outcome::Nothing
             }
-            _ => skew_over,
-        };
-        let is_waiting = backup.because != Reason::MasterTimeout;
-        Backup {
-            // Further adverts do not put it off.
-            expires_at: if is_waiting {
-                backup.expires_at.min(soon)
-            } else {
-                soon
-            },
-            because,
-            ..followed
-        }
-    }
-
-    fn woke_late(&self, backup: Backup, now: Instant) -> bool {
-        now.since(backup.expires_at) > self.config.timing.interval.period()
-    }
-
-    /// How long to listen to hear a master that is alive.
-    fn interval_to_hear(&self, backup: Backup) -> Duration {
-        let own = self.config.timing.interval.period();
-        match backup.master {
-            Some(master) if master.interval != Interval::BOW_OUT => {
-                own.max(master.interval.period())
+            State::Backup(backup) => {
+                self.state = State::Backup(self.call_off_if_unfit(backup, now));
+                Outcome::Nothing
             }
-            _ => own,
         }
     }
 
     fn rank_against(&self, peer: Peer) -> Rank {
-        let own = self.advertised_interval();
         // A host that is well again is so for others from its next advert on:
         // before that, two would take themselves for the better one.
-        let own = if own.outranks(self.shown) {
-            self.shown
-        } else {
-            own
-        };
-        if own.outranks(peer.interval) {
+        let demotion = self.fitness().demotion.max(self.condition.shown);
+        let (own, its) = (self.standing(demotion, peer), Standing::of(peer));
+        if own.outranks(its) {
             Rank::Better
-        } else if peer.interval.outranks(own) {
+        } else if its.outranks(own) {
             Rank::Worse(Reason::BetterMaster)
         } else if wins_tie(self.config.address, peer.address) {
             Rank::Better
@@ -580,13 +502,18 @@ impl Election {
         }
     }
 
+    /// This host, with this demotion, as the peer sees it.
+    fn standing(&self, demotion: u8, peer: Peer) -> Standing {
+        Standing::own(self.config.timing.interval, demotion, peer)
+    }
+
     /// When a vipd master answers no more that was heard now and sends nothing
     /// further. Its lease counts from before it sent the advert. A later one that
     /// it sent at the end of that lease has arrived by then: it has the time that
     /// the lease is shorter than need be.
     fn silent_at(&self, master: Peer, now: Instant) -> Instant {
         let timing = Timing {
-            interval: master.interval,
+            interval: master.configured,
             dead_ratio: self.waits().dead_ratio,
         };
         now + timing.earliest_takeover()
@@ -603,12 +530,15 @@ impl Election {
         listen_from: Instant,
         hold_until: Instant,
     ) -> Outcome {
-        let wait = self.waits().master_down(master.map(|peer| peer.interval));
+        let wait = self.waits().master_down(master.map(|peer| peer.configured));
+        let dies_at = listen_from + wait;
         let backup = Backup {
-            expires_at: listen_from + wait,
+            expires_at: Some(dies_at),
             because: Reason::MasterTimeout,
+            dies_at,
             master,
             hold_until,
+            is_promoted: false,
         };
         self.change(State::Backup(backup), reason, master)
     }
@@ -616,7 +546,7 @@ impl Election {
     fn become_master(&mut self, reason: Reason, now: Instant) -> Outcome {
         let last = self.master();
         self.answering.forget_silent(now);
-        self.shown = self.advertised_interval();
+        self.condition.shown = self.fitness().demotion;
         let state = State::Master {
             // The first advert is the caller's immediate duty; this is the second.
             advertise_at: now + self.beat(),
@@ -640,16 +570,6 @@ impl Election {
 enum Rank {
     Better,
     Worse(Reason),
-}
-
-/// Which of two masters with the same interval stays: the lower address, read
-/// as UCARP on a little-endian machine reads it, last octet first
-/// (`carp.c:569` compares `s_addr` without `ntohl`). Two hosts with one address
-/// both yield.
-///
-/// Differs: the order is the same on every machine.
-fn wins_tie(own: Ipv4Addr, peer: Ipv4Addr) -> bool {
-    u32::from_le_bytes(own.octets()) < u32::from_le_bytes(peer.octets())
 }
 
 #[cfg(test)]

@@ -26,12 +26,16 @@
 //! +---------------------------------------------------------------+
 //! |      'v'      |      'i'      |      'p'      |      'd'      |
 //! +---------------+---------------+---------------+---------------+
-//! |  version = 1  |     zero      |         sum's complement      |
+//! |  version = 1  | hidden advskew|         sum's complement      |
 //! +---------------+---------------+-------------------------------+
 //! ```
 //!
 //! Its last word makes the one's complement sum of the mark zero, for those who
 //! take the checksum over the whole payload (Wireshark, carp-rs).
+//!
+//! A host that is demoted advertises a worse advskew, for peers that know nothing
+//! else. vipd hosts compare demotions first, wait for each other as if there were
+//! none, and so carry the advskew that is hidden by it, in mark or trailer.
 
 use std::net::Ipv4Addr;
 
@@ -51,7 +55,11 @@ const ETHERNET_LEN: usize = 14;
 const IPV4_LEN: usize = 20;
 
 /// What a vipd host appends that does not sign.
-const MARK: [u8; 8] = *b"vipd\x01\0\x18\x32";
+fn mark(hidden_advskew: u8) -> [u8; 8] {
+    let [v, i, p, d] = *trailer::MAGIC;
+    let [high, low] = checksum(&[v, i, p, d, 1, hidden_advskew]).to_be_bytes();
+    [v, i, p, d, 1, hidden_advskew, high, low]
+}
 
 /// 01:00:5e and the low 23 bits of 224.0.0.18 (RFC 1112, section 6.4).
 const MULTICAST_MAC: [u8; 6] = [0x01, 0x00, 0x5e, 0x00, 0x00, 0x12];
@@ -64,8 +72,12 @@ const TOS: u8 = 0x10;
 pub struct Advertisement {
     pub vhid: Vhid,
     pub interval: Interval,
-    /// OpenBSD's demotion count, "reserved" for everybody else. Not signed.
+    /// How unfit the sender is: vipd and OpenBSD; "reserved" for everybody else.
+    /// Not signed by the digest.
     pub demote: u8,
+    /// The advskew that a vipd host is configured to, where its demotion hides it;
+    /// else 0. Not signed by the digest.
+    pub hidden_advskew: u8,
     pub counter: u64,
     pub digest: [u8; 20],
     /// Whether the sender is a vipd host. Not signed.
@@ -127,8 +139,18 @@ impl Advertisement {
     /// The Ethernet frame that carries it, unsigned. `id` is the IPv4
     /// identification.
     pub fn emit_frame(&self, source: Source, id: u16) -> Vec<u8> {
-        let mark: &[u8] = if self.is_vipd { &MARK } else { &[] };
+        let mark = mark(self.hidden_advskew);
+        let mark: &[u8] = if self.is_vipd { &mark } else { &[] };
         emit_frame(source, id, &self.emit(), mark)
+    }
+
+    /// The interval that its sender is configured to, whatever its demotion makes
+    /// of it for others to see.
+    pub fn configured(&self) -> Interval {
+        match self.demote {
+            1.. if self.is_vipd => Interval::new(self.interval.advbase, self.hidden_advskew),
+            _ => self.interval,
+        }
     }
 
     /// Reads an advert, as [`Packet::parse`] does; what else a packet may be is
@@ -195,6 +217,7 @@ impl Packet {
                         counter: counter
                             .iter()
                             .fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+                        hidden_advskew: hidden_advskew(rest),
                         digest: digest.try_into().map_err(|_| DecodeError::TooShort)?,
                         is_vipd: rest.starts_with(trailer::MAGIC),
                     },
@@ -209,6 +232,17 @@ impl Packet {
             header: *header,
             body,
         })
+    }
+}
+
+/// What mark or trailer says of the advskew that is configured.
+fn hidden_advskew(rest: &[u8]) -> u8 {
+    match Trailer::parse(rest) {
+        Some(trailer) => trailer.hidden_advskew,
+        None if rest.starts_with(trailer::MAGIC) && rest.get(4) == Some(&1) => {
+            rest.get(5).copied().unwrap_or(0)
+        }
+        None => 0,
     }
 }
 

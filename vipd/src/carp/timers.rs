@@ -90,6 +90,16 @@ impl Timing {
     ///   least `ratio * advbase` (UCARP rounds up to its poll interval);
     ///   OpenBSD with advbase 0: `ratio * advskew`, at least `ratio / 256`.
     ///
+    /// A demoted host shows others a longer interval than it has, and keeps its
+    /// beat; by its configured interval, which its adverts carry, vipd hosts wait
+    /// as for any other. Legacy hosts wait by their own. So demotion is nowhere in
+    /// this.
+    ///
+    /// What unseats a master that is alive does not wait for the lease: a
+    /// preemption, or a takeover from one that is less fit. There the successor
+    /// waits, before it answers, for the farewell or for the end of the lease
+    /// ([`super::Election::predecessor`]).
+    ///
     /// The lease is the smallest of these, less a 64th for clocks that do not
     /// run alike (they differ by less than a thousandth) and for the kernel's
     /// timers. It assumes that peers share advbase and ratio, as CARP does.

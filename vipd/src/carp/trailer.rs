@@ -13,7 +13,7 @@
 //! +---------------+---------------+---------------+---------------+
 //! |  version = 2  |     kind      |         sum's complement      |
 //! +---------------+---------------+-------------------------------+
-//! |    key id     |     vhid      |             zero              |
+//! |    key id     |     vhid      | hidden advskew|     zero      |
 //! +---------------+---------------+-------------------------------+
 //! |                      session of the sender                    |
 //! |                                                               |
@@ -31,7 +31,8 @@
 //! +---------------------------------------------------------------+
 //! ```
 //!
-//! Numbers are big-endian. Kind 1 is an advert, kind 2 an introduction. That one
+//! Numbers are big-endian. Kind 1 is an advert, kind 2 an introduction. The hidden
+//! advskew is what a demoted host is configured to, in an advert, and else 0. An introduction
 //! travels behind a CARP header of vhid 0, which no peer serves (UCARP and the
 //! BSDs drop it without a word); the vhid that is meant stands in the trailer.
 //! What sessions, numbers and challenges are for says [`super::trust`].
@@ -122,6 +123,8 @@ pub struct Trailer {
     pub kind: Kind,
     pub key: KeyId,
     pub vhid: Vhid,
+    /// As [`super::Advertisement::hidden_advskew`].
+    pub hidden_advskew: u8,
     pub session: Session,
     /// Greater than in anything sent before under the same [`Session`].
     pub number: u64,
@@ -135,10 +138,11 @@ impl Trailer {
         if !bytes.starts_with(MAGIC) || *bytes.get(4)? != VERSION {
             return None;
         }
-        if bytes.get(10..12)? != [0, 0] {
+        let kind = *bytes.get(5)?;
+        let [hidden_advskew, zero] = *bytes.get(10..)?.first_chunk()?;
+        if zero != 0 || kind != KIND_ADVERT && hidden_advskew != 0 {
             return None;
         }
-        let kind = *bytes.get(5)?;
         let signed_len = match kind {
             KIND_ADVERT => ADVERT_LEN,
             KIND_INTRODUCTION => INTRODUCTION_LEN,
@@ -158,6 +162,7 @@ impl Trailer {
             },
             key: KeyId(*bytes.get(8)?),
             vhid: Vhid::new(*bytes.get(9)?)?,
+            hidden_advskew,
             session: Session(word(12)?),
             number: word(20)?,
             signature: *bytes.get(signed_len..)?.first_chunk()?,
@@ -172,7 +177,8 @@ impl Trailer {
             Kind::Advert => (KIND_ADVERT, None),
             Kind::Introduction { asks, answers } => (KIND_INTRODUCTION, Some([asks, answers])),
         };
-        bytes.extend_from_slice(&[VERSION, kind, 0, 0, self.key.0, self.vhid.value(), 0, 0]);
+        let (key, vhid) = (self.key.0, self.vhid.value());
+        bytes.extend_from_slice(&[VERSION, kind, 0, 0, key, vhid, self.hidden_advskew, 0]);
         bytes.extend_from_slice(&self.session.0.to_be_bytes());
         bytes.extend_from_slice(&self.number.to_be_bytes());
         for challenge in challenges.into_iter().flatten() {

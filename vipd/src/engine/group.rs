@@ -1,14 +1,16 @@
 //! One group: an election, and what this host does with its outcome.
 //!
 //! Here is what happens to it; how it takes over and gives up is in `claim`,
-//! what it sends in `frames`, what it hears and believes in `hear`, and how it goes
-//! on with another configuration in `reconfigure`.
+//! what it sends in `frames`, what it hears and believes in `hear`, how fit it is
+//! and with whom it moves in `fitness`, how it goes on with another configuration in
+//! `reconfigure`.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 mod beat;
 mod claim;
+mod fitness;
 mod frames;
 mod hear;
 mod reconfigure;
@@ -102,8 +104,7 @@ pub struct GroupView<'a> {
     /// The master, as far as known; this host itself, if it is.
     pub master: Option<Peer>,
     pub is_demoted: bool,
-    /// How fit this host is, all told: in [`Fitness::demotion`] also what failed
-    /// sends and a tie add.
+    /// How fit this host is, with what failed sends and its tie add.
     pub fitness: Fitness,
     /// Whether this host would be master but for that.
     pub would_be_master: bool,
@@ -160,6 +161,8 @@ impl Group {
         let election = Election::new(election::Config {
             timing: config.timing,
             preempt: config.preempt,
+            preempt_delay: config.preempt_delay,
+            startup_delay: config.startup_delay,
             address: config.source.unwrap_or(Ipv4Addr::UNSPECIFIED),
         });
         Self {
@@ -241,6 +244,9 @@ impl Group {
         // An address that is taken away is not forgotten: adverts need one.
         let address = link.address.or(self.link.and_then(|old| old.address));
         let is_told_again = self.link == Some(link);
+        if self.link.is_none() {
+            self.election.begin(now);
+        }
         self.link = Some(Link { address, ..link });
         let Some(source) = self.source_address() else {
             return self.halt(Reason::LinkDown, now, out);
@@ -253,6 +259,9 @@ impl Group {
         if let Some(until) = adopted {
             self.resume(until, now, out);
             self.take_part(now, out);
+            // An earlier daemon may have thought otherwise of it.
+            let outcome = self.election.leave_if_withheld(now);
+            self.follow(outcome, now, out);
         } else if self.election.role() == Role::Init {
             // The map may hold anything after a restart.
             self.clear(out);
@@ -372,7 +381,7 @@ impl Group {
         let is_unheard = self
             .claim
             .is_some_and(|claim| claim.stage == Stage::Advertising);
-        if is_unheard && self.election.is_demoted() {
+        if is_unheard && self.election.cannot_send() {
             // The role was claimed by a rank that this host has lost.
             let outcome = self.election.lapse(Reason::LeaseExpired, now);
             self.follow(outcome, now, out);
@@ -493,6 +502,8 @@ impl Group {
         let own = self.source_address().map(|address| Peer {
             address,
             interval: self.election.advertised_interval(),
+            configured: self.config.timing.interval,
+            demotion: self.election.fitness().demotion,
             counter: self.next_counter.wrapping_sub(1),
             is_vipd: true,
         });
@@ -511,9 +522,9 @@ impl Group {
                 Role::Master => own,
                 Role::Init | Role::Backup => self.election.master(),
             },
-            is_demoted: self.election.is_demoted(),
-            fitness: Fitness::WELL,
-            would_be_master: false,
+            is_demoted: self.election.fitness().demotion > 0,
+            fitness: self.election.fitness(),
+            would_be_master: self.election.would_be_master(),
             session: self.trust.session(),
             signing_peers: self.trust.introduced().collect(),
             counters: &self.counters,
@@ -539,6 +550,7 @@ impl Group {
             Outcome::Advertise => self.advertise(out),
             Outcome::Challenged => self.answer_challenge(now, out),
             Outcome::Yielded => self.announce_again(now, out),
+            Outcome::Worsened => self.advertise_provoked(now, out),
             Outcome::Changed(transition) => {
                 self.since = Some((now, transition.reason));
                 if transition.reason == Reason::MasterTimeout {

@@ -10,7 +10,7 @@
 //! move from one group to another.
 
 use super::group::Group;
-use super::{Config, Effect, Engine, GroupId, Instant, Interface, InterfaceId, Reason, mix};
+use super::{Config, Effect, Engine, GroupId, Instant, Interface, InterfaceId, Reason, mix, tie};
 
 /// Under which numbers a configuration's interfaces and groups go, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,7 @@ impl Engine {
             self.groups.push(group);
             groups.push(id);
         }
+        tie::settle(&mut self.groups, now, &mut self.outputs);
         Ids { interfaces, groups }
     }
 

@@ -128,6 +128,7 @@ impl Neighbour {
             vhid: self.vhid,
             interval: Interval::new(advbase, advskew),
             demote: 0,
+            hidden_advskew: 0,
             counter: self.counter,
             digest: self.credentials.digest(self.counter),
             is_vipd: self.is_vipd,

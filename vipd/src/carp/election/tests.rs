@@ -1,5 +1,6 @@
 //! The state machine as one table, then one test for each rule, with its source.
 
+use super::fitness::SEND_STREAK;
 use super::*;
 
 /// Some moment after boot.
@@ -27,6 +28,8 @@ fn config(advbase: u8, advskew: u8, preempt: bool) -> Config {
             dead_ratio: 3,
         },
         preempt,
+        preempt_delay: Duration::ZERO,
+        startup_delay: Duration::ZERO,
         address: OWN,
     }
 }
@@ -35,6 +38,8 @@ fn peer(address: Ipv4Addr, advbase: u8, advskew: u8) -> Peer {
     Peer {
         address,
         interval: Interval::new(advbase, advskew),
+        configured: Interval::new(advbase, advskew),
+        demotion: 0,
         counter: COUNTER,
         is_vipd: false,
     }
@@ -52,6 +57,8 @@ fn bow_out(address: Ipv4Addr) -> Peer {
     Peer {
         address,
         interval: Interval::BOW_OUT,
+        configured: Interval::BOW_OUT,
+        demotion: 0,
         counter: COUNTER,
         is_vipd: false,
     }
@@ -86,6 +93,10 @@ fn master(config: Config, now: Instant) -> Election {
     election
 }
 
+fn is_demoted(election: &Election) -> bool {
+    election.fitness().demotion > 0
+}
+
 /// Fires the deadline when it is due, and tells when that was and what came of it.
 fn expire(election: &mut Election) -> (Instant, Outcome) {
     let due = election.poll_timeout().unwrap();
@@ -95,7 +106,11 @@ fn expire(election: &mut Election) -> (Instant, Outcome) {
 fn reason(outcome: Outcome) -> Option<Reason> {
     match outcome {
         Outcome::Changed(transition) => Some(transition.reason),
-        Outcome::Nothing | Outcome::Advertise | Outcome::Challenged | Outcome::Yielded => None,
+        Outcome::Nothing
+        | Outcome::Advertise
+        | Outcome::Challenged
+        | Outcome::Yielded
+        | Outcome::Worsened => None,
     }
 }
 
@@ -453,7 +468,7 @@ fn three_failed_sends_in_a_row_demote_and_three_good_ones_restore() {
     let mut election = master(config(1, 20, false), T0);
     let normal = Interval::new(1, 20);
     let demoted = Interval::new(1, 240);
-    let advertised = |election: &Election| (election.advertised_interval(), election.is_demoted());
+    let advertised = |election: &Election| (election.advertised_interval(), is_demoted(election));
 
     for _ in 0..2 {
         election.send_failed();
@@ -478,7 +493,7 @@ fn failures_and_successes_count_only_in_a_row() {
         election.send_failed();
         election.sent();
     }
-    assert!(!election.is_demoted());
+    assert!(!is_demoted(&election));
 
     for _ in 0..3 {
         election.send_failed();
@@ -488,7 +503,7 @@ fn failures_and_successes_count_only_in_a_row() {
         election.sent();
         election.send_failed();
     }
-    assert!(election.is_demoted());
+    assert!(is_demoted(&election));
 }
 
 #[test]
@@ -498,20 +513,46 @@ fn many_failures_do_not_overflow() {
     for _ in 0..1000 {
         election.send_failed();
     }
-    assert!(election.is_demoted());
+    assert!(is_demoted(&election));
     for _ in 0..1000 {
         election.sent();
     }
 
-    assert!(!election.is_demoted());
+    assert!(!is_demoted(&election));
 }
 
 #[test]
 fn demotion_makes_no_host_better() {
     // UCARP replaces the configured skew only if it is below 240.
-    assert_eq!(Interval::new(1, 0).demoted(), Interval::new(1, 240));
-    assert_eq!(Interval::new(2, 239).demoted(), Interval::new(2, 240));
-    assert_eq!(Interval::new(1, 250).demoted(), Interval::new(1, 250));
+    let demoted = |advskew, demotion| Interval::new(1, advskew).demoted_by(demotion);
+    for (advskew, demotion, shown) in [
+        (0, 0, 0),
+        (0, 1, 1),
+        (50, 100, 150),
+        (0, 240, 240),
+        (100, 240, 240),
+        (200, 100, 240),
+        (239, 255, 240),
+        (240, 255, 240),
+        (250, 0, 250),
+        (250, 255, 250),
+    ] {
+        let case = (advskew, demotion);
+        assert_eq!(
+            demoted(advskew, demotion),
+            Interval::new(1, shown),
+            "{case:?}"
+        );
+    }
+    for advskew in 0..=Interval::MAX_ADVSKEW {
+        for demotion in 0..=255 {
+            let own = Interval::new(1, advskew);
+            assert!(
+                !own.demoted_by(demotion).outranks(own),
+                "{advskew} {demotion}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl Vector {
             vhid: Vhid::new(self.vhid).unwrap(),
             interval: self.interval,
             demote: self.demote,
+            hidden_advskew: 0,
             counter: self.counter,
             digest: self.authenticator().sign(self.counter),
             is_vipd: false,
@@ -310,22 +311,31 @@ fn a_vipd_host_is_known_by_what_follows_the_header() {
         mac: [2, 0, 0, 0, 0, 1],
         address: Ipv4Addr::new(10, 0, 2, 30),
     };
-    let advert = Advertisement {
-        is_vipd: true,
-        ..VECTORS[0].advertisement()
-    };
-    let frame = advert.emit_frame(source, 0);
-    assert_eq!(frame.len(), 78);
-    assert_eq!(
-        Advertisement::parse(&frame[ETHERNET_LEN..]),
-        Ok((source.address, advert))
-    );
-    // Wireshark and carp-rs sum up the whole payload.
-    assert_eq!(checksum(&MARK), 0);
-    assert_eq!(checksum(&frame[ETHERNET_LEN + IPV4_LEN..]), 0);
+    for (demote, hidden_advskew) in [(0, 0), (240, 7)] {
+        let advert = Advertisement {
+            demote,
+            hidden_advskew,
+            is_vipd: true,
+            ..VECTORS[0].advertisement()
+        };
+        let frame = advert.emit_frame(source, 0);
+        assert_eq!(frame.len(), 78);
+        assert_eq!(
+            Advertisement::parse(&frame[ETHERNET_LEN..]),
+            Ok((source.address, advert))
+        );
+        // Wireshark and carp-rs sum up the whole payload.
+        assert_eq!(checksum(&mark(hidden_advskew)), 0);
+        assert_eq!(checksum(&frame[ETHERNET_LEN + IPV4_LEN..]), 0);
+    }
+    assert_eq!(mark(0), *b"vipd\x01\0\x18\x32");
     // The IP length decides, not what Ethernet padded the frame with.
     let legacy = VECTORS[0].advertisement().emit_frame(source, 0);
-    let padded: Vec<u8> = legacy[ETHERNET_LEN..].iter().copied().chain(MARK).collect();
+    let padded: Vec<u8> = legacy[ETHERNET_LEN..]
+        .iter()
+        .copied()
+        .chain(mark(0))
+        .collect();
     assert_eq!(
         Advertisement::parse(&padded).map(|(_, advert)| advert.is_vipd),
         Ok(false)

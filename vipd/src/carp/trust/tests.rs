@@ -20,6 +20,8 @@ fn peer() -> Peer {
     Peer {
         address: PEER,
         interval: Interval::new(1, 0),
+        configured: Interval::new(1, 0),
+        demotion: 0,
         counter: 5,
         is_vipd: true,
     }

@@ -39,10 +39,20 @@ impl Group {
             mac: link.mac.0,
             address,
         };
+        // What gives the role away needs no rank.
+        let demote = match purpose {
+            Purpose::Advert => self.election.fitness().demotion,
+            Purpose::BowOut | Purpose::Farewell | Purpose::Announce | Purpose::Introduce => 0,
+        };
+        let hidden_advskew = match demote {
+            0 => 0,
+            _ => self.config.timing.interval.advskew,
+        };
         let advert = Advertisement {
             vhid: self.config.vhid,
             interval,
-            demote: 0,
+            demote,
+            hidden_advskew,
             counter,
             digest: self.sets.of(set).digest(counter),
             is_vipd: true,
@@ -50,7 +60,8 @@ impl Group {
         let frame = if self.trust.policy() == Policy::Off {
             advert.emit_frame(source, counter as u16)
         } else {
-            self.signed(set, trailer::Kind::Advert, source, advert.emit())
+            let header = advert.emit();
+            self.signed(set, trailer::Kind::Advert, source, header, hidden_advskew)
         };
         out.push_back(Output::Transmit {
             interface: self.interface(),
@@ -86,7 +97,7 @@ impl Group {
         let kind = trailer::Kind::Introduction { asks, answers };
         for set in self.sets.all() {
             self.counters.introductions += 1;
-            let frame = self.signed(set, kind, source, introduction_header());
+            let frame = self.signed(set, kind, source, introduction_header(), 0);
             out.push_back(Output::Transmit {
                 interface: self.interface(),
                 group: self.id,
@@ -103,11 +114,13 @@ impl Group {
         kind: trailer::Kind,
         source: Source,
         header: [u8; HEADER_LEN],
+        hidden_advskew: u8,
     ) -> Vec<u8> {
         let trailer = Trailer {
             kind,
             key: KeyId::default(),
             vhid: self.config.vhid,
+            hidden_advskew,
             session: self.trust.session(),
             number: self.trust.next_number(),
             signature: [0; SIGNATURE_LEN],

@@ -138,6 +138,8 @@ impl Group {
         let peer = Peer {
             address: from,
             interval: advert.interval,
+            configured: advert.configured(),
+            demotion: if advert.is_vipd { advert.demote } else { 0 },
             counter: advert.counter,
             is_vipd: advert.is_vipd,
         };
@@ -301,7 +303,7 @@ impl Group {
     fn hear(&mut self, peer: Peer, now: Instant, out: &mut VecDeque<Output>) {
         let (group, from) = (self.id, peer.address);
         self.counters.adverts_received += 1;
-        if peer.interval.ties_with(self.config.timing.interval) {
+        if peer.configured.ties_with(self.config.timing.interval) {
             let event = Event::EqualTimers { group, peer: from };
             self.log_once(Kind::EqualTimers, event, now, out);
         }

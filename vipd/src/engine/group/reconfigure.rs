@@ -181,6 +181,8 @@ impl Group {
         self.election.reconfigure(election::Config {
             timing,
             preempt: self.config.preempt,
+            preempt_delay: self.config.preempt_delay,
+            startup_delay: self.config.startup_delay,
             address: self.source_address().unwrap_or(Ipv4Addr::UNSPECIFIED),
         });
         if timing == before.timing {

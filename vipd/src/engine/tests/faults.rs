@@ -160,7 +160,7 @@ fn addresses_may_take_half_a_second_to_be_placed_however_short_the_timers_are() 
 
     let steps = daemon.advance(ms(100));
     let given_up = "log master to backup: address_fault";
-    assert!(words(&steps).iter().any(|step| *step == given_up));
+    assert!(words(&steps).contains(&given_up));
 }
 
 #[test]

@@ -220,6 +220,7 @@ fn every_input_in_every_state_has_its_row() {
             Outcome::Advertise => "advertise",
             Outcome::Challenged => "challenged",
             Outcome::Yielded => "yielded",
+            Outcome::Worsened => "worsened",
             Outcome::Changed(transition) => {
                 assert_eq!(transition.from, before, "{row:?}");
                 assert_eq!(transition.to, election.role(), "{row:?}");
