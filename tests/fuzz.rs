@@ -12,9 +12,11 @@ mod advert;
 mod answer;
 mod bytes;
 mod command_line;
+mod config;
 mod control;
 mod engine;
 mod frame;
+mod http_status;
 mod ledger;
 mod netlink;
 mod passfile;
@@ -40,9 +42,11 @@ pub const TARGETS: &[Target] = &[
     target("advert", advert::check),
     target("answer", answer::check),
     target("command_line", command_line::check),
+    target("config", config::check),
     target("control", control::check),
     target("engine", engine::check),
     target("frame", frame::check),
+    target("http_status", http_status::check),
     target("ledger", ledger::check),
     target("netlink", netlink::check),
     target("passfile", passfile::check),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser as _;
 use vipd::cli::Cli;
-use vipd::config::Config;
+use vipd::config::{Config, fuzzing};
 use vipd::engine::Engine;
 
 use super::Said;
@@ -28,13 +28,20 @@ pub(super) fn check(data: &[u8]) -> Said {
     };
     // Any file could be named, one without an end too.
     flags.passfile = PathBuf::from(PASSFILE);
-    let config = match Config::from_flags(&flags) {
+    let config = match fuzzing::from_flags(&flags) {
         Ok(config) => config,
         Err(error) => {
             assert!(!error.to_string().is_empty());
             return Said::No;
         }
     };
+    assert_sound(&config);
+    Engine::new(config.engine, 0);
+    Said::Yes
+}
+
+/// What everything past `config` believes.
+pub(super) fn assert_sound(config: &Config) {
     for group in &config.engine.groups {
         assert!(!group.vips.is_empty());
         for (index, vip) in group.vips.iter().enumerate() {
@@ -45,8 +52,6 @@ pub(super) fn check(data: &[u8]) -> Said {
         assert!(group.timing.dead_ratio >= 1);
         assert!(group.timing.interval.advskew < 255, "a bow-out's");
     }
-    Engine::new(config.engine, 0);
-    Said::Yes
 }
 
 const PASSFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/passfile/a-line");

@@ -1,24 +1,14 @@
-//! Several groups and interfaces in one daemon. The command line knows one
-//! group, so these daemons are made by way of the library.
+//! Several groups and interfaces in one daemon: one in the configuration's file,
+//! the others in files of their own beside it.
 
+use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
-use std::time::Duration;
-use std::{env, process};
+use std::process::Command;
 
-use serde_json::{Value, json};
-use vipd::carp::timers::Timing;
-use vipd::carp::{Interval, Key, Policy, Vhid};
-use vipd::config::{Config, Paths};
-use vipd::daemon::{self, Daemon, preflight};
-use vipd::engine::{self, Auth, GroupConfig, InterfaceId, Placement};
-use vipd::io::xdp::Mode;
+use serde_json::json;
 use vipd_tests::lab::{Host, Lab, Prober, Vipd, wait_until};
 
 use crate::scene::{SOON, VIP, assert_untouched, pair, wait_for_address};
-
-/// What the process that is to be such a daemon finds in its environment.
-const ORDER: &str = "VIPD_TEST_DAEMON";
 
 /// One group of a daemon that preempts.
 pub(crate) struct Member {
@@ -45,97 +35,26 @@ pub(crate) const ELSEWHERE: Member = Member {
 };
 
 /// The command of a daemon on a host, each group with its advskew.
-pub(crate) fn command(host: &Host, groups: &[(&Member, u8)]) -> process::Command {
-    let groups: Vec<Value> = groups
-        .iter()
-        .map(|(group, advskew)| {
-            json!({
-                "interface": group.interface, "vhid": group.vhid,
-                "vips": group.vips, "advskew": advskew,
-            })
-        })
-        .collect();
-    let order = json!({
-        "groups": groups,
-        "socket": host.directory().join("vipd.sock"),
-        "bpffs": host.bpffs(),
-        "state_dir": host.directory().join("state"),
-    });
-    let mut command = host.command(env::current_exe().expect("a test knows its path"));
-    command.args([
-        "--exact",
-        "groups::be_a_daemon_if_so_ordered",
-        "--nocapture",
-    ]);
-    command.env(ORDER, order.to_string());
-    command
-}
-
-/// This very program, started once more by the tests below.
-#[test]
-fn be_a_daemon_if_so_ordered() {
-    let Ok(order) = env::var(ORDER) else { return };
-    let order: Value = serde_json::from_str(&order).expect("the order is JSON");
-    let path = |name: &str| PathBuf::from(order[name].as_str().expect("a path"));
-    let paths = Paths {
-        socket: path("socket"),
-        bpffs: path("bpffs"),
-        state_dir: path("state_dir"),
+pub(crate) fn command(host: &Host, groups: &[(&Member, u8)]) -> Command {
+    let write = |name: &str, text: &str| {
+        let path = host.directory().join(name);
+        fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        path
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime starts");
-    let ended: Result<(), daemon::Error> = runtime.block_on(async {
-        let config = config(&order);
-        let checked = preflight::check(&config, &paths)?;
-        Daemon::start(config, &paths, checked).await?.run().await
-    });
-    if let Err(error) = ended {
-        eprintln!("{error}");
-        process::exit(1);
+    let password = write("password", "secret\n");
+    fs::create_dir_all(host.directory().join("conf.d")).expect("it is ours");
+    let mut names = ["vipd.toml", "conf.d/10-second.toml", "conf.d/20-third.toml"].into_iter();
+    for (group, advskew) in groups {
+        let text = format!(
+            "[[group]]\ninterface = \"eth{}\"\nvhid = {}\nvips = {:?}\npassfile = {password:?}\n\
+             advskew = {advskew}\npreempt = true\n",
+            group.interface, group.vhid, group.vips
+        );
+        write(names.next().expect("a name for each"), &text);
     }
-}
-
-fn config(order: &Value) -> Config {
-    let number = |value: &Value| u8::try_from(value.as_u64().expect("a number")).expect("a byte");
-    let group = |group: &Value| {
-        let interface = number(&group["interface"]);
-        let vhid = number(&group["vhid"]);
-        let vips = group["vips"].as_array().expect("a list").iter();
-        GroupConfig {
-            name: format!("eth{interface}-{vhid}"),
-            interface: InterfaceId(interface.into()),
-            vhid: Vhid::new(vhid).expect("it is not zero"),
-            vips: vips
-                .map(|vip| {
-                    vip.as_str()
-                        .and_then(|vip| vip.parse().ok())
-                        .expect("a VIP")
-                })
-                .collect(),
-            auth: Auth::new(
-                Key::from_passphrase(b"secret").expect("a good password"),
-                Policy::Send,
-            ),
-            timing: Timing {
-                interval: Interval::new(1, number(&group["advskew"])),
-                dead_ratio: 3,
-            },
-            preempt: true,
-            preempt_delay: Duration::ZERO,
-            startup_delay: Duration::ZERO,
-            tie: None,
-            source: None,
-            placement: Placement::Interface,
-        }
-    };
-    let groups = order["groups"].as_array().expect("a list");
-    let engine = engine::Config {
-        interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
-        groups: groups.iter().map(group).collect(),
-    };
-    Config::new(engine, vec![Mode::Auto, Mode::Auto])
+    let config = host.directory().join("vipd.toml");
+    let config = config.to_str().expect("a plain path");
+    Vipd::command_on(host, &["run", "--config", config])
 }
 
 fn start(host: &Host, groups: &[(&Member, u8)]) -> Vipd {

@@ -2,6 +2,7 @@
 
 mod announcements;
 mod clean;
+mod config;
 mod diagnosis;
 mod flood;
 mod forger;
@@ -15,6 +16,7 @@ mod links;
 mod placement;
 mod realtime;
 mod refused;
+mod reload;
 mod responder;
 mod restart;
 mod scene;

@@ -8,9 +8,12 @@ use tracing::level_filters::LevelFilter;
 use crate::config::Paths;
 use crate::daemon;
 
+mod check;
 mod clean;
+mod events;
 mod run;
 mod status;
+mod steer;
 mod table;
 
 /// How a program ends, as scripts see it.
@@ -27,7 +30,8 @@ pub enum Exit {
 /// Shares virtual IP addresses between hosts on a LAN: CARP elects the owner,
 /// XDP answers ARP for it.
 ///
-/// Two hosts are enough. On each, with the same password file:
+/// Two hosts are enough. On each, /etc/vipd/vipd.toml and `vipd run`; or, with
+/// the same password file and without a configuration:
 ///
 ///   vipd run -i eth0 -v 42 -a 10.99.0.100 -o /etc/vipd/password
 ///
@@ -75,8 +79,10 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Run the daemon in the foreground, for one group
+    /// Run the daemon in the foreground
     Run(run::RunArgs),
+    /// Say all that is wrong with a configuration, and touch nothing
+    Check(check::CheckArgs),
     /// Show groups and interfaces of the running daemon
     Status {
         /// Only this group, by its name (eth0-42)
@@ -85,6 +91,30 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Follow what happens: changes of role, and why; orders, and who gave them
+    Events {
+        /// Only this group
+        group: Option<String>,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prefer every other host for a group, until it is promoted
+    Demote { group: String },
+    /// Undo a demotion, and take over if this host is preferred to the master
+    Promote { group: String },
+    /// Prefer every other host for all groups, until it is over
+    Maintenance {
+        #[arg(value_enum)]
+        switch: steer::Switch,
+    },
+    /// Tell the LAN once more where a group's addresses are
+    Announce { group: String },
+    /// Say by the exit status whether this host is master: 0 if it is, 1 if not,
+    /// 3 if there is no daemon
+    IsMaster { group: String },
+    /// Read the configuration anew; what did not change goes on untouched
+    Reload,
     /// Remove what a crashed daemon left: responder, addresses, settings
     Clean {
         /// Only on this interface
@@ -97,7 +127,15 @@ enum Verb {
 pub fn run(cli: Cli) -> Exit {
     match cli.verb {
         Verb::Run(args) => run::run(&args, &cli.common),
+        Verb::Check(args) => check::check(&args),
         Verb::Status { group, json } => status::show(&cli.common, group.as_deref(), json),
+        Verb::Events { group, json } => events::follow(&cli.common, group.as_deref(), json),
+        Verb::Demote { group } => steer::demote(&cli.common, &group),
+        Verb::Promote { group } => steer::promote(&cli.common, &group),
+        Verb::Maintenance { switch } => steer::maintenance(&cli.common, switch),
+        Verb::Announce { group } => steer::announce(&cli.common, &group),
+        Verb::IsMaster { group } => steer::is_master(&cli.common, &group),
+        Verb::Reload => steer::reload(&cli.common),
         Verb::Clean { interface } => clean::clean(&cli.common, interface.as_deref()),
     }
 }
@@ -134,8 +172,17 @@ impl Cli {
     /// The group that the daemon is to run.
     pub fn flags(&self) -> Option<crate::config::GroupFlags> {
         match &self.verb {
-            Verb::Run(args) => Some(args.to_flags()),
-            Verb::Status { .. } | Verb::Clean { .. } => None,
+            Verb::Run(args) => args.to_flags(),
+            Verb::Check(_)
+            | Verb::Status { .. }
+            | Verb::Events { .. }
+            | Verb::Demote { .. }
+            | Verb::Promote { .. }
+            | Verb::Maintenance { .. }
+            | Verb::Announce { .. }
+            | Verb::IsMaster { .. }
+            | Verb::Reload
+            | Verb::Clean { .. } => None,
         }
     }
 

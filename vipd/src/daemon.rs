@@ -12,23 +12,28 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::config::{Config, Paths, Process};
 use crate::engine::{Engine, GroupId, Input, InterfaceId};
-use crate::io::{control, netlink, packet_socket, realtime, sysctl, xdp};
+use crate::io::{command, control, netlink, packet_socket, realtime, sysctl, xdp};
 use crate::time::Instant;
 
 mod addresses;
 pub mod clean;
 mod clock;
 mod effects;
+mod fitness;
+mod health;
+mod hooks;
 mod host;
 mod ledger;
+mod operator;
 mod port;
 pub mod preflight;
 mod reload;
 mod report;
+mod requests;
 mod signals;
 mod signers;
 
@@ -92,6 +97,8 @@ pub enum Error {
     Signers(#[source] std::io::Error),
     #[error("cannot start a thread that reloads the configuration")]
     Reloads(#[source] std::io::Error),
+    #[error("cannot start a thread that writes down what the operator orders")]
+    Operator(#[source] std::io::Error),
     #[error("cannot set a timer")]
     Timer(#[source] std::io::Error),
 }
@@ -102,13 +109,18 @@ pub struct Daemon {
     ports: Vec<Port>,
     netlink: netlink::Netlink,
     events: mpsc::Receiver<netlink::Event>,
-    /// Kept open for as long as the daemon runs.
-    _control: control::Control,
+    control: control::Control,
     requests: mpsc::Receiver<control::Request>,
     signals: Signals,
     alarm: clock::Alarm,
     ledger: ledger::Ledger,
     signers: Signers,
+    /// What speaks against this host.
+    causes: fitness::Causes,
+    /// What the operator has ordered, and what was wrong with the file of it.
+    orders: operator::Orders,
+    orders_lost: Option<String>,
+    orders_writer: operator::Writer,
     /// Addresses that are being put on an interface.
     placing: BTreeMap<GroupId, Placing>,
     next_token: u64,
@@ -116,6 +128,8 @@ pub struct Daemon {
     conflicts: BTreeMap<GroupId, u64>,
     process: Process,
     reloads: reload::Reloads,
+    health: health::Health,
+    hooks: hooks::Hooks,
 }
 
 impl Daemon {
@@ -123,7 +137,8 @@ impl Daemon {
     pub async fn start(mut config: Config, paths: &Paths, checked: Checked) -> Result<Self, Error> {
         let signals = Signals::new().map_err(Error::Signals)?;
         let alarm = clock::Alarm::new().map_err(Error::Timer)?;
-        let (control, requests) = control::Control::bind(&paths.socket)?;
+        let (control, requests) =
+            control::Control::bind(&paths.socket, access(config.admin_group.as_deref()))?;
         let mut watched: Vec<&str> = config
             .engine
             .interfaces
@@ -131,6 +146,10 @@ impl Daemon {
             .map(String::as_str)
             .collect();
         watched.push(ledger::DEVICE);
+        let tracks = config.extras.iter().flat_map(|extras| &extras.tracks);
+        watched.extend(tracks.map(|track| track.interface.as_str()));
+        watched.sort_unstable();
+        watched.dedup();
         let (netlink, events) = netlink::Netlink::spawn(&watched)?;
 
         let ports = (0..)
@@ -148,6 +167,9 @@ impl Daemon {
             .collect();
         let ledger = ledger::Ledger::new(&config.engine, &paths.state_dir);
         let signers = Signers::spawn(&paths.state_dir).map_err(Error::Signers)?;
+        let (orders, orders_lost) =
+            operator::read(&paths.state_dir, &clock::wall_clock(clock::now()));
+        let orders_writer = operator::Writer::spawn(&paths.state_dir).map_err(Error::Operator)?;
         for group in &mut config.engine.groups {
             group.auth.signers = signers::read(&paths.state_dir, &group.name);
         }
@@ -157,22 +179,31 @@ impl Daemon {
             ports,
             netlink,
             events,
-            _control: control,
+            control,
             requests,
             signals,
             alarm,
             ledger,
             signers,
+            causes: fitness::Causes::default(),
+            orders,
+            orders_lost,
+            orders_writer,
             placing: BTreeMap::new(),
             next_token: 0,
             conflicts: BTreeMap::new(),
             process: config.process,
             reloads: reload::Reloads::new(paths).map_err(Error::Reloads)?,
+            health: health::Health::new(),
+            hooks: hooks::Hooks::new(),
         };
         if daemon.process.realtime {
             realtime::enter()?;
         }
-        match daemon.take_host(checked).await {
+        daemon.reloads.track(&config.extras);
+        // Before the groups take part.
+        daemon.apply_orders();
+        match daemon.take_host(checked, config.extras).await {
             Ok(()) => Ok(daemon),
             // As it was means that the kernel does not answer for the addresses that an
             // earlier daemon left: the responder is what keeps it silent.
@@ -181,7 +212,7 @@ impl Daemon {
                 Err(error)
             }
             Err(error) => {
-                daemon.leave_host().await;
+                let _ = daemon.leave_host().await;
                 Err(error)
             }
         }
@@ -202,6 +233,8 @@ impl Daemon {
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
                 Event::Prepared(prepared) => self.finish_reload(prepared),
+                Event::Answer(answer) => self.handle_answer(answer),
+                Event::HookEnd(token, ended) => self.handle_hook_end(token, &ended),
                 Event::Deadline => {}
             }
             self.fire_if_due();
@@ -214,6 +247,12 @@ impl Daemon {
             if let Ok(request) = self.requests.try_recv() {
                 self.answer(request);
             }
+            if let Some(answer) = self.health.try_next_answer() {
+                self.handle_answer(answer);
+            }
+            if let Some((token, ended)) = self.hooks.try_next_end() {
+                self.handle_hook_end(token, &ended);
+            }
         };
         info!(signal, "stopping");
         if self.process.keep_on_exit {
@@ -221,7 +260,8 @@ impl Daemon {
         } else {
             self.handle(Input::Shutdown);
             self.drain().await;
-            self.leave_host().await;
+            let (hooks, signals) = self.leave_host().await;
+            hooks.finish(signals).await;
         }
         info!("stopped");
         Ok(())
@@ -251,12 +291,14 @@ impl Daemon {
             () = self.alarm.until(deadline) => Event::Deadline,
             Some(request) = self.requests.recv() => Event::Request(request),
             prepared = self.reloads.next() => Event::Prepared(prepared),
+            Some(answer) = self.health.next_answer() => Event::Answer(answer),
+            Some((token, ended)) = self.hooks.next_end() => Event::HookEnd(token, ended),
         }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         let retry = self.ports.iter().filter_map(Port::retry_at).min();
-        [self.engine.poll_timeout(), retry]
+        [self.engine.poll_timeout(), retry, self.hooks.poll_timeout()]
             .into_iter()
             .flatten()
             .min()
@@ -283,6 +325,7 @@ impl Daemon {
         {
             self.handle(Input::Deadline);
         }
+        self.fire_gates(now);
         for index in 0..self.ports.len() {
             if self.ports[index].retry_at().is_some_and(|at| at <= now) {
                 self.reopen(index);
@@ -311,20 +354,21 @@ impl Daemon {
             }
         }
     }
+}
 
-    fn answer(&mut self, request: control::Request) {
-        let reply = match request.method.as_str() {
-            "org.vipd.Status" => {
-                report::status(&self.engine, &self.ports, self.process, &request.parameters)
-            }
-            method => Err((
-                "org.vipd.MethodNotFound".to_owned(),
-                serde_json::json!({ "method": method }),
-            )),
-        };
-        // A client that has left wants no answer.
-        let _ = request.reply.send(reply);
-    }
+/// Who may change things. Without the group that was asked for, nobody who could not
+/// otherwise: a daemon that does not start is worse.
+fn access(admin_group: Option<&str>) -> control::Access {
+    let Some(name) = admin_group else {
+        return control::Access::own();
+    };
+    control::Access::with_admins(name).unwrap_or_else(|error| {
+        warn!(
+            "only root and this user may change things by the control socket: {}",
+            chain(&error)
+        );
+        control::Access::own()
+    })
 }
 
 enum Event {
@@ -333,6 +377,9 @@ enum Event {
     Netlink(netlink::Event),
     Request(control::Request),
     Prepared(Result<reload::Prepared, String>),
+    /// A check was answered.
+    Answer(health::Answer),
+    HookEnd(u64, command::Ended),
     Deadline,
 }
 

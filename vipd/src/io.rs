@@ -10,6 +10,12 @@ pub mod packet_socket;
 /// Links and addresses: what they are, when they change, changing them.
 pub mod netlink;
 
+/// Commands of the operator: checks and hooks.
+pub mod command;
+
+/// Whether a service answers: TCP, HTTP.
+pub mod probe;
+
 /// Settings of an interface under `/proc/sys`.
 pub mod sysctl;
 

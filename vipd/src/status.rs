@@ -9,12 +9,16 @@ use crate::carp::{DecodeError, Peer};
 use crate::engine::{GroupCounters, GroupView, Rejected, Rejection};
 use crate::time::{Duration, Instant};
 
+pub mod event;
+
 /// Everything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
     /// Whether the election has real-time priority and locked memory.
     pub realtime: bool,
+    /// Whether the operator has taken this host out of service.
+    pub maintenance: bool,
     pub groups: Vec<GroupStatus>,
     pub interfaces: Vec<InterfaceStatus>,
 }
@@ -47,6 +51,10 @@ pub struct GroupStatus {
     pub withheld: bool,
     /// Whether this host would be master if it were as fit as can be.
     pub would_be_master: bool,
+    /// What speaks against this host; the daemon knows.
+    pub causes: Vec<CauseStatus>,
+    /// Why it is not master, if but for the causes it would be.
+    pub held_back: Option<String>,
     /// How adverts are signed and believed: `off`, `send` or `require`.
     pub auth: String,
     /// Number of the password that signs.
@@ -57,7 +65,36 @@ pub struct GroupStatus {
     pub deadratio: u8,
     /// Where the addresses are put: `interface`, `loopback` or `none`.
     pub addresses: String,
+    /// What is watched of the services and links behind the group.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A reason against this host as master of a group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CauseStatus {
+    /// `operator`, `maintenance`, or what was checked or tracked.
+    pub name: String,
+    /// `demote` or `give_up`.
+    pub effect: String,
+    pub demotion: u8,
+    /// RFC 3339, UTC, milliseconds.
+    pub since: String,
+    pub text: String,
+}
+
+/// A check, or another link that the group depends on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// The check's, or `link INTERFACE`.
+    pub name: String,
+    /// `passing`, `failing` or, before the first answer, `unknown`.
+    pub state: String,
+    /// Since when: RFC 3339, UTC, milliseconds.
+    pub since: String,
+    /// Why the last probe failed, which takes several to count; empty if it did not.
+    pub text: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -112,6 +149,8 @@ impl GroupStatus {
             demotion: group.fitness.demotion,
             withheld: group.fitness.withheld,
             would_be_master: group.would_be_master,
+            causes: Vec::new(),
+            held_back: None,
             auth: group.config.auth.policy.as_str().to_owned(),
             key: group.config.auth.keys.signs_with().0,
             signing_peers: group
@@ -122,6 +161,7 @@ impl GroupStatus {
             preempt: group.config.preempt,
             deadratio: group.config.timing.dead_ratio,
             addresses: group.config.placement.as_str().to_owned(),
+            checks: Vec::new(),
             counters: group_counters(group.counters),
         }
     }

@@ -1,7 +1,7 @@
 //! `vipd status`: what the daemon says of itself.
 
-use super::{Common, Exit, complain, say, table};
-use crate::io::control::{self, ClientError};
+use super::{Common, Exit, complain, say, steer, table};
+use crate::io::control;
 use crate::status::Status;
 
 pub(super) fn show(common: &Common, group: Option<&str>, json: bool) -> Exit {
@@ -11,13 +11,7 @@ pub(super) fn show(common: &Common, group: Option<&str>, json: bool) -> Exit {
     };
     let answer = match control::call(&common.socket, "org.vipd.Status", parameters) {
         Ok(answer) => answer,
-        Err(error @ ClientError::NoDaemon { .. }) => return complain(&error, Exit::NoDaemon),
-        Err(ClientError::Failed { error, .. }) if error == "org.vipd.NotFound" => {
-            let group = group.unwrap_or_default();
-            eprintln!("vipd: there is no group {group}; 'vipd status' lists those there are");
-            return Exit::Failed;
-        }
-        Err(error) => return complain(&error, Exit::Failed),
+        Err(error) => return steer::refused(&error),
     };
     let text = if json {
         format!("{answer}\n")

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 /// What belongs to a group and is not the engine's business.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupExtras {
@@ -33,6 +35,8 @@ pub struct HookConfig {
     pub timeout: Duration,
     /// Whether its failure demotes the group.
     pub gate: bool,
+    /// Whether it keeps vipd's capabilities, which else are taken from it.
+    pub privileged: bool,
 }
 
 impl HookConfig {
@@ -41,7 +45,7 @@ impl HookConfig {
 }
 
 /// The role that a group has come into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum HookEvent {
     Master,
     Backup,
@@ -49,7 +53,7 @@ pub enum HookEvent {
 }
 
 /// Which arguments a hook gets behind its own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum HookArguments {
     /// vipd's own.
     #[default]

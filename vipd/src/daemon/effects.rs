@@ -6,7 +6,7 @@ use tracing::error;
 
 use super::port::Port;
 use super::{Daemon, chain, clock, report};
-use crate::engine::{Effect, GroupId, Input, InterfaceId, Output, Purpose};
+use crate::engine::{Effect, Event, GroupId, Input, InterfaceId, Output, Purpose};
 
 impl Daemon {
     /// `None` for an interface that is not configured any more.
@@ -95,7 +95,13 @@ impl Daemon {
                     self.signers.remember(&group.config.name, signer);
                 }
             }
-            Output::Log(event) => report::log(&self.engine, event),
+            Output::Log(event) => {
+                report::log(&self.engine, event);
+                if let Event::Changed { group, transition } = event {
+                    self.tell_role(group, &transition);
+                    self.run_hooks(group, transition);
+                }
+            }
         }
     }
 

@@ -1,16 +1,18 @@
 //! The interfaces: how they are taken and given back, and what happens to them in
 //! between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracing::{error, info, warn};
 
+use super::hooks::Hooks;
 use super::port::Port;
 use super::preflight::Checked;
-use super::signals::Command;
+use super::signals::{Command, Signals};
 use super::{Daemon, Error, Event, RETRY, STOP_PATIENCE, TURN, chain, clock, ledger};
 use crate::carp::Session;
-use crate::engine::{self, Engine, Input, InterfaceId};
+use crate::config::GroupExtras;
+use crate::engine::{self, Engine, GroupId, Input, InterfaceId};
 use crate::io::{netlink, xdp};
 
 impl Daemon {
@@ -27,6 +29,8 @@ impl Daemon {
                 Event::Request(request) => self.answer(request),
                 // It is too late for it; the thread's own are closed as it ends.
                 Event::Prepared(prepared) => self.refuse_reload(prepared),
+                Event::Answer(answer) => self.handle_answer(answer),
+                Event::HookEnd(token, ended) => self.handle_hook_end(token, &ended),
             }
             self.fire_if_due();
         }
@@ -46,7 +50,11 @@ impl Daemon {
         info!("responder, leases and addresses stay for the next daemon");
     }
 
-    pub(super) async fn take_host(&mut self, checked: Checked) -> Result<(), Error> {
+    pub(super) async fn take_host(
+        &mut self,
+        checked: Checked,
+        extras: Vec<GroupExtras>,
+    ) -> Result<(), Error> {
         for (port, link) in self.ports.iter_mut().zip(&checked.links) {
             port.open(link.clone(), &self.ledger)?;
             port.log_attached();
@@ -54,6 +62,7 @@ impl Daemon {
         // Where the responder was adopted it keeps the kernel silent meanwhile.
         let early = self.remove_leftovers(&checked.links).await?;
         let left: Vec<_> = self.ports.iter().flat_map(Port::leases_left).collect();
+        let resumed: BTreeSet<_> = left.iter().map(|(group, ..)| *group).collect();
         for (group, until, session) in left {
             self.handle(Input::Adopt {
                 group,
@@ -67,14 +76,44 @@ impl Daemon {
             self.ledger.set_up_on(port.name(), program, &sessions)?;
         }
         self.place_on_loopback();
+        self.surround(extras, &resumed);
         for event in early {
             self.handle_netlink(event);
         }
         Ok(())
     }
 
-    /// Gives back what [`Self::take_host`] took. Every step is tried.
-    pub(super) async fn leave_host(mut self) {
+    /// Hooks, checks and tracked links of all groups, in the engine's order, from now
+    /// on. What did not change goes on as it is. `resumed` are groups that go on with
+    /// the role of an earlier daemon: of others that are new nothing is known.
+    pub(super) fn surround(&mut self, extras: Vec<GroupExtras>, resumed: &BTreeSet<GroupId>) {
+        let groups: Vec<_> = self
+            .engine
+            .groups()
+            .map(|group| (group.id, group.config.name.clone()))
+            .collect();
+        let known = self.health.groups();
+        for name in &known {
+            if !groups.iter().any(|(_, there)| there == name) {
+                self.forget_hooks(name);
+                self.forget_health(name);
+            }
+        }
+        for ((group, name), extras) in groups.into_iter().zip(extras) {
+            let GroupExtras {
+                hooks,
+                checks,
+                tracks,
+            } = extras;
+            let is_new = !known.contains(&name) && !resumed.contains(&group);
+            self.configure_hooks(group, hooks);
+            self.configure_health(&name, checks, tracks, is_new);
+        }
+    }
+
+    /// Gives back what [`Self::take_host`] took. Every step is tried. The hooks may
+    /// still be running.
+    pub(super) async fn leave_host(mut self) -> (Hooks, Signals) {
         self.reloads.end().await;
         for address in self.ledger.addresses().collect::<Vec<_>>() {
             let token = self.token();
@@ -89,6 +128,7 @@ impl Daemon {
             port.close();
         }
         self.ledger.restore();
+        (self.hooks, self.signals)
     }
 
     /// Attaches what somebody took off. Each group's lease follows with its next
@@ -108,6 +148,7 @@ impl Daemon {
     }
 
     pub(super) fn handle_netlink(&mut self, event: netlink::Event) {
+        self.track(&event);
         match event {
             netlink::Event::Done { token, result } => self.handle_done(token, result),
             netlink::Event::Link(link) if link.name == ledger::DEVICE => {

@@ -11,28 +11,32 @@
 //! thread closes interfaces that are not configured any more, and the ledger is
 //! written as it will stay.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::ledger::{self, Ledger};
 use super::port::{Member, Port};
+use super::requests::failed;
 use super::{Daemon, Error, chain, clock, host, preflight, signers};
 use crate::config::{Config, GroupExtras, Paths};
 use crate::engine::{Effect, GroupId, Input, InterfaceId, Placement};
-use crate::io::{netlink, xdp};
+use crate::io::{control, netlink, xdp};
+use crate::status::event::What;
 
 /// Reads the configuration anew, or says all that is wrong with it.
 pub type Source = Arc<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
-/// Tells what became of a reload.
-pub(super) type Reply = oneshot::Sender<Result<(), String>>;
+/// Who asked for a reload and wants to hear what became of it.
+pub(super) type Asker = oneshot::Sender<control::Reply>;
 
 /// How long a stop waits for the thread.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -47,9 +51,11 @@ pub(super) struct Reloads {
     prepared: mpsc::UnboundedReceiver<Result<Prepared, String>>,
     prepared_by: mpsc::UnboundedSender<Result<Prepared, String>>,
     /// Who wants to hear of the one that is under way.
-    waiting: Option<Vec<Reply>>,
+    waiting: Option<Vec<Asker>>,
     /// Who asked since it began, and wants what the file holds now.
-    next: Option<Vec<Reply>>,
+    next: Option<Vec<Asker>>,
+    /// Interfaces that groups depend on, beside their own.
+    tracked: Vec<String>,
     /// The ledger holds more than there is.
     is_unsettled: bool,
 }
@@ -119,6 +125,7 @@ impl Reloads {
             prepared_by,
             waiting: None,
             next: None,
+            tracked: Vec::new(),
             is_unsettled: false,
         })
     }
@@ -146,6 +153,12 @@ impl Reloads {
         }
     }
 
+    /// What the groups depend on beside their own interfaces.
+    pub(super) fn track(&mut self, extras: &[GroupExtras]) {
+        let tracks = extras.iter().flat_map(|extras| &extras.tracks);
+        self.tracked = tracks.map(|track| track.interface.clone()).collect();
+    }
+
     fn begin(&self, job: impl FnOnce() + Send + 'static) {
         if let Some(worker) = &self.worker {
             worker.begin(job);
@@ -161,22 +174,26 @@ impl Daemon {
         self
     }
 
-    /// Begins to reload. `reply` is told when the new configuration is in force, or why
-    /// it is not; nothing has changed then.
-    pub(super) fn reload(&mut self, reply: Option<Reply>) {
+    /// Begins to reload. Who asks is answered when the new configuration is in force, or
+    /// with the reason why it is not; nothing has changed then. A signal wants no answer.
+    pub(super) fn reload(&mut self, asker: Option<Asker>) {
         if self.reloads.source.is_none() {
             let reason = "there is no configuration file to reload: flags need a restart";
             info!("{reason}");
+            self.tell(What::Reload {
+                ok: false,
+                text: reason.to_owned(),
+            });
             // Whoever asked may have left.
-            let _ = reply.map(|reply| reply.send(Err(reason.to_owned())));
+            let _ = asker.map(|asker| asker.send(failed(reason.to_owned())));
             return;
         }
-        let replies = match &self.reloads.waiting {
+        let askers = match &self.reloads.waiting {
             // What it reads may be older than what is meant.
             Some(_) => self.reloads.next.get_or_insert_default(),
             None => self.reloads.waiting.get_or_insert_default(),
         };
-        replies.extend(reply);
+        askers.extend(asker);
         if self.reloads.next.is_none() {
             self.prepare();
         }
@@ -216,14 +233,27 @@ impl Daemon {
             }
             prepared => prepared.map(|prepared| self.apply(prepared)),
         };
-        match &result {
-            Ok(()) => info!("the configuration is reloaded"),
+        let done = "the configuration is reloaded";
+        let text = match &result {
+            Ok(()) => done.to_owned(),
             Err(reason) => {
-                error!("the configuration is not reloaded, and nothing has changed:\n{reason}");
+                format!("the configuration is not reloaded, and nothing has changed:\n{reason}")
             }
+        };
+        match &result {
+            Ok(()) => info!("{text}"),
+            Err(_) => error!("{text}"),
         }
-        for reply in self.reloads.waiting.take().unwrap_or_default() {
-            let _ = reply.send(result.clone());
+        let ok = result.is_ok();
+        self.tell(What::Reload {
+            ok,
+            text: text.clone(),
+        });
+        for asker in self.reloads.waiting.take().unwrap_or_default() {
+            let _ = asker.send(match ok {
+                true => Ok(json!({ "text": text }).into()),
+                false => Err(("org.vipd.BadConfig".to_owned(), json!({ "text": text }))),
+            });
         }
         self.reloads.waiting = self.reloads.next.take();
         if self.reloads.waiting.is_some() {
@@ -234,8 +264,8 @@ impl Daemon {
     /// The daemon ends: it is too late for it.
     pub(super) fn refuse_reload(&mut self, prepared: Result<Prepared, String>) {
         prepared.into_iter().for_each(Prepared::undo);
-        for reply in self.reloads.waiting.take().into_iter().flatten() {
-            let _ = reply.send(Err("the daemon ends".to_owned()));
+        for asker in self.reloads.waiting.take().into_iter().flatten() {
+            let _ = asker.send(failed("the daemon ends".to_owned()));
         }
     }
 
@@ -271,6 +301,7 @@ impl Daemon {
         }
         self.perform_all();
 
+        self.reloads.track(&config.extras);
         self.watch_ports();
         for index in first_new..self.ports.len() {
             self.reopen(index);
@@ -287,12 +318,13 @@ impl Daemon {
             }
         }
         self.reloads.is_unsettled = true;
-        self.take_extras(ids.groups.into_iter().zip(config.extras).collect());
+        self.surround(config.extras, &BTreeSet::new());
+        self.apply_orders();
+        // Groups that have just begun were told nothing yet.
+        for group in &groups {
+            self.apply_fitness(&group.name);
+        }
     }
-
-    /// What surrounds the groups from now on, by their numbers: those that are not
-    /// named have ended.
-    fn take_extras(&mut self, _extras: Vec<(GroupId, GroupExtras)>) {}
 
     fn change_process(&mut self, config: &Config) {
         let realtime = self.process.realtime;
@@ -334,8 +366,11 @@ impl Daemon {
     }
 
     fn watch_ports(&self) {
-        let mut watched: Vec<&str> = self.ports.iter().map(Port::name).collect();
-        watched.push(ledger::DEVICE);
+        let ports = self.ports.iter().map(Port::name);
+        let tracked = self.reloads.tracked.iter().map(String::as_str);
+        let watched = ports.chain(tracked).chain([ledger::DEVICE]);
+        let watched: BTreeSet<&str> = watched.collect();
+        let watched: Vec<&str> = watched.into_iter().collect();
         self.netlink.watch(&watched);
     }
 
@@ -408,6 +443,9 @@ impl Daemon {
 /// All that can be done before anything changes.
 fn prepare(source: &Source, paths: &Paths, known: &[String]) -> Result<Prepared, String> {
     let mut config = source()?;
+    for warning in config.warnings.iter() {
+        warn!("{}", config.warnings.line(warning));
+    }
     let links = preflight::check_new(&config, paths, known).map_err(|error| chain(&error))?;
     for group in &mut config.engine.groups {
         group.auth.signers = signers::read(&paths.state_dir, &group.name);

@@ -3,10 +3,9 @@
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use super::clock;
 use super::port::Port;
+use super::{Daemon, clock, requests};
 use crate::carp::{Difference, Mismatch, Role};
-use crate::config::Process;
 use crate::engine::{Engine, Event, GroupId, GroupView};
 use crate::io::control;
 use crate::status::{self, GroupStatus, InterfaceStatus, Status};
@@ -153,17 +152,21 @@ pub(super) fn log_status(engine: &Engine) {
 }
 
 /// Answers `org.vipd.Status`, for all groups or for the one that is named.
-pub(super) fn status(
-    engine: &Engine,
-    ports: &[Port],
-    process: Process,
-    parameters: &Value,
-) -> control::Reply {
-    let wanted = parameters.get("group").and_then(Value::as_str);
+pub(super) fn status(daemon: &Daemon, parameters: &Value) -> control::Reply {
+    let engine = &daemon.engine;
+    let wanted = requests::optional_group(parameters)?;
     let now = clock::now();
     let group = |group: GroupView<'_>| {
+        let name = &group.config.name;
         let interface = engine.interface_name(group.config.interface);
-        GroupStatus::new(&group, interface, now, clock::wall_clock)
+        let mut status = GroupStatus {
+            causes: daemon.causes.status(name),
+            held_back: daemon.causes.held_back(&group),
+            checks: daemon.health.status(name),
+            ..GroupStatus::new(&group, interface, now, clock::wall_clock)
+        };
+        status.counters.extend(daemon.hooks.counters(name));
+        status
     };
     let groups: Vec<_> = engine
         .groups()
@@ -171,12 +174,14 @@ pub(super) fn status(
         .map(group)
         .collect();
     if let (Some(name), true) = (wanted, groups.is_empty()) {
-        return Err(("org.vipd.NotFound".to_owned(), json!({ "group": name })));
+        return Err(requests::not_found(name));
     }
     let status = Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        realtime: process.realtime,
-        interfaces: ports
+        realtime: daemon.process.realtime,
+        maintenance: daemon.orders.maintenance.is_some(),
+        interfaces: daemon
+            .ports
             .iter()
             .filter(|port| {
                 wanted.is_none() || groups.iter().any(|group| group.interface == port.name())
@@ -185,12 +190,13 @@ pub(super) fn status(
             .collect(),
         groups,
     };
-    serde_json::to_value(status).map_err(|error| {
+    let value = serde_json::to_value(status).map_err(|error| {
         (
             "org.vipd.Failed".to_owned(),
             json!({ "reason": error.to_string() }),
         )
-    })
+    })?;
+    Ok(value.into())
 }
 
 fn interface_status(engine: &Engine, port: &Port) -> InterfaceStatus {

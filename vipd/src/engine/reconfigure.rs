@@ -94,6 +94,8 @@ impl Engine {
             self.groups.push(group);
             groups.push(id);
         }
+        let place = |group: &Group| groups.iter().position(|id| *id == group.id());
+        self.groups.sort_by_key(place);
         tie::settle(&mut self.groups, now, &mut self.outputs);
         Ids { interfaces, groups }
     }

@@ -1,33 +1,56 @@
 //! The control socket: the server in the daemon and the client in the command.
 //!
-//! The bytes are Varlink's: JSON objects, each ended by a NUL. A call is
-//! `{"method":"org.vipd.Status","parameters":{}}`; its answer is
-//! `{"parameters":{}}` or `{"error":"org.vipd.NotFound","parameters":{}}`.
-//! What a method means is decided in the daemon's loop. The socket has neither
-//! Varlink's introspection nor answers of more than one part.
+//! It speaks Varlink (<https://varlink.org>): JSON objects, each ended by a NUL. A call
+//! is `{"method":"org.vipd.Status","parameters":{}}`; its answer is
+//! `{"parameters":{}}` or `{"error":"org.vipd.NotFound","parameters":{}}`, and with
+//! `"more":true` there may be several, all but the last with `"continues":true`.
+//! `org.varlink.service.GetInterfaceDescription` tells the methods, from
+//! `org.vipd.varlink` beside this file. What a method means is decided in the
+//! daemon's loop.
 //!
-//! The server has a thread of its own. A client that floods, stalls or dies
-//! costs its own connection and nothing else.
+//! Whoever can connect may read: the socket has mode 0660 and the daemon's group.
+//! Who may change is decided per call, by what the kernel says of the peer.
+//!
+//! The server has a thread of its own. A client that floods, stalls or dies costs its
+//! own connection and nothing else.
+//!
+//! The server's framing is its own and not that of `zlink`, the Varlink library, which
+//! was tried (0.8.0) and is what the tests hold this server to, as a client. In a daemon
+//! that must not fail, its server takes too much on trust: a message may have 100 MB,
+//! with no way to set less; nothing has a time limit, so that who does not read holds
+//! its place for ever; descriptors that a client sends are taken; while a stream is
+//! under way nobody notices that its reader has left; and a malformed call is
+//! answered with silence. Each can be mended from outside only by replacing its socket
+//! and its loop, and then a page of framing is all that is left of it.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use rustix::fs::Mode;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+mod access;
 mod client;
+mod follow;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod interface;
 mod server;
 
-pub use client::{ClientError, call};
+pub use access::{Access, Peer};
+pub use client::{ClientError, Follower, call, follow};
+pub use follow::Subscription;
+pub use interface::DESCRIPTION;
+
+use follow::Published;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -46,17 +69,34 @@ pub enum Error {
 }
 
 /// One call, to be answered once. A reply that is dropped answers that the
-/// daemon did not.
+/// daemon did not. Who may not call the method was refused before.
 #[derive(Debug)]
 pub struct Request {
+    /// One of [`DESCRIPTION`], with the interface's name before it.
     pub method: String,
     /// An object, empty if the client sent none.
     pub parameters: Value,
+    pub peer: Peer,
     pub reply: oneshot::Sender<Reply>,
 }
 
-/// The parameters of the answer, or the name of an error and its parameters.
-pub type Reply = Result<Value, (String, Value)>;
+/// What is answered, or the name of an error and its parameters.
+pub type Reply = Result<Answer, (String, Value)>;
+
+#[derive(Debug)]
+pub enum Answer {
+    /// An object.
+    Once(Value),
+    /// The first of many, and where the others come from. Only for a method that the
+    /// description says is called with `more`.
+    Follow { first: Value, then: Subscription },
+}
+
+impl From<Value> for Answer {
+    fn from(parameters: Value) -> Self {
+        Self::Once(parameters)
+    }
+}
 
 /// The server. Dropping it disconnects all clients and removes the socket.
 #[derive(Debug)]
@@ -64,6 +104,9 @@ pub struct Control {
     path: PathBuf,
     /// Device and inode of the socket, by which it is known to be ours.
     identity: Option<(u64, u64)>,
+    access: watch::Sender<Access>,
+    /// `None` only while it is dropped.
+    events: Option<broadcast::Sender<Arc<Published>>>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -71,35 +114,58 @@ pub struct Control {
 impl Control {
     /// Listens at `path`, with mode 0660. A missing directory is made, with
     /// mode 0755; a socket nobody answers at is removed.
-    pub fn bind(path: &Path) -> Result<(Self, mpsc::Receiver<Request>), Error> {
+    pub fn bind(path: &Path, access: Access) -> Result<(Self, mpsc::Receiver<Request>), Error> {
         prepare(path)?;
         let listener = listen(path)?;
         let identity = identity(path);
 
         let (requests, requests_rx) = mpsc::channel(server::CLIENTS);
+        let (access, access_rx) = watch::channel(access);
+        let (events, _) = broadcast::channel(follow::QUEUE);
         let (stop, stopped) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|source| Error::Thread { source })?;
+        let service = Arc::new(server::Service::new(requests, access_rx));
         let thread = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = server::serve(listener, requests) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })
+            .spawn(move || runtime.block_on(server::serve(listener, service, stopped)))
             .map_err(|source| Error::Thread { source })?;
         let control = Self {
             path: path.to_owned(),
             identity,
+            access,
+            events: Some(events),
             stop: Some(stop),
             thread: Some(thread),
         };
         Ok((control, requests_rx))
+    }
+
+    /// Who may change things, from now on.
+    pub fn allow(&self, access: Access) {
+        self.access.send_replace(access);
+    }
+
+    /// Tells all that follow. Never blocks: whoever reads too slowly is cut off. The
+    /// event is an object; without a group it is for everybody.
+    pub fn publish(&self, group: Option<&str>, event: impl FnOnce() -> Value) {
+        if let Some(events) = &self.events
+            && events.receiver_count() > 0
+        {
+            let published = Published {
+                group: group.map(str::to_owned),
+                event: event(),
+            };
+            // They may leave at any time.
+            let _ = events.send(Arc::new(published));
+        }
+    }
+
+    /// What is published from now on, of all groups or of one.
+    pub fn subscribe(&self, group: Option<String>) -> Subscription {
+        Subscription::new(self.events.as_ref(), group)
     }
 }
 
@@ -109,6 +175,8 @@ impl Drop for Control {
             // Best effort: a socket left behind is recognised as stale.
             let _ = fs::remove_file(&self.path);
         }
+        // Whoever follows is told the rest, as far as he reads it.
+        drop(self.events.take());
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use std::{io, thread};
 
+use rtnetlink::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 #[cfg(feature = "fuzzing")]
@@ -30,6 +31,8 @@ pub enum Error {
     NoInterface { interface: String },
     #[error("cannot ask the kernel about {interface}: {reason}")]
     Lookup { interface: String, reason: String },
+    #[error("cannot ask the kernel for its interfaces: {reason}")]
+    Survey { reason: String },
     #[error("cannot open a netlink socket")]
     Open { source: io::Error },
     #[error("cannot start a thread for netlink")]
@@ -89,6 +92,31 @@ pub enum Event {
 
 /// Asks once about one interface. Blocks; meant for start-up.
 pub fn lookup(interface: &str) -> Result<LinkInfo, Error> {
+    let found = ask(async |handle| {
+        let found = wire::find(handle, interface).await;
+        found.map_err(|e| Error::Lookup {
+            interface: interface.to_owned(),
+            reason: wire::reason(&e),
+        })
+    })?;
+    found.ok_or_else(|| Error::NoInterface {
+        interface: interface.to_owned(),
+    })
+}
+
+/// Asks once about all interfaces, with their addresses. Blocks.
+pub fn survey() -> Result<Vec<LinkInfo>, Error> {
+    ask(async |handle| {
+        let all = wire::all(handle).await;
+        all.map_err(|e| Error::Survey {
+            reason: wire::reason(&e),
+        })
+    })
+}
+
+fn ask<T: Send>(
+    question: impl AsyncFnOnce(&Handle) -> Result<T, Error> + Send,
+) -> Result<T, Error> {
     // A thread of its own, as a runtime cannot be started within another.
     let asked = thread::scope(|scope| {
         thread::Builder::new()
@@ -99,21 +127,12 @@ pub fn lookup(interface: &str) -> Result<LinkInfo, Error> {
                     let (connection, handle, _) =
                         rtnetlink::new_connection().map_err(|source| Error::Open { source })?;
                     tokio::spawn(connection);
-                    wire::find(&handle, interface)
-                        .await
-                        .map_err(|e| Error::Lookup {
-                            interface: interface.to_owned(),
-                            reason: wire::reason(&e),
-                        })
+                    question(&handle).await
                 })
             })
             .map(|thread| thread.join().expect("the look-up does not panic"))
     });
-    asked
-        .map_err(|source| Error::Thread { source })??
-        .ok_or_else(|| Error::NoInterface {
-            interface: interface.to_owned(),
-        })
+    asked.map_err(|source| Error::Thread { source })?
 }
 
 /// The way to the netlink thread. Dropping it lets the thread finish what was

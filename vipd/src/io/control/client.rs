@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::interface;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("no daemon answers at {}; is vipd running, and with this --socket", path.display())]
@@ -27,27 +29,76 @@ pub enum ClientError {
 /// Calls a method and returns the parameters of its answer. Blocks for some
 /// seconds at most.
 pub fn call(path: &Path, method: &str, parameters: Value) -> Result<Value, ClientError> {
-    let failed = |source| ClientError::from_io(path, source);
+    let message = json!({ "method": method, "parameters": parameters });
+    // The daemon answers before that, if only that it cannot.
+    let patience = interface::answer_within(method) + Duration::from_secs(1);
+    let mut answers = send(path, &message, patience)?;
+    let answer = read(&mut answers).map_err(|e| ClientError::from_io(path, e))?;
+    decode(path, &answer)
+}
 
+/// Calls a method that has many answers.
+pub fn follow(path: &Path, method: &str, parameters: Value) -> Result<Follower, ClientError> {
+    let message = json!({ "method": method, "parameters": parameters, "more": true });
+    Ok(Follower {
+        answers: Some(send(path, &message, PATIENCE)?),
+        path: path.to_owned(),
+    })
+}
+
+/// The answers, as they come. The first comes within some seconds, the others when
+/// they like; it ends when the daemon does, or with an error.
+#[derive(Debug)]
+pub struct Follower {
+    path: PathBuf,
+    answers: Option<BufReader<Socket>>,
+}
+
+impl Iterator for Follower {
+    type Item = Result<Value, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut answers = self.answers.take()?;
+        let answer = match read(&mut answers) {
+            Ok(answer) if answer.is_empty() => return None,
+            Ok(answer) => decode(&self.path, &answer),
+            // Who is killed resets the connection.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return None,
+            Err(error) => Err(ClientError::from_io(&self.path, error)),
+        };
+        // Nothing is wrong with it that the next read would not tell.
+        let _ = answers.get_ref().set_read_timeout(None);
+        if answer.is_ok() {
+            self.answers = Some(answers);
+        }
+        Some(answer)
+    }
+}
+
+fn send(
+    path: &Path,
+    message: &Value,
+    patience: Duration,
+) -> Result<BufReader<Socket>, ClientError> {
+    let failed = |source| ClientError::from_io(path, source);
     let address = SockAddr::unix(path).map_err(failed)?;
     let mut socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None).map_err(failed)?;
     // The write timeout also bounds a connect to a full backlog (unix(7)).
     socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
-    socket.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    socket.set_read_timeout(Some(patience)).map_err(failed)?;
     socket.connect(&address).map_err(failed)?;
 
-    let mut message = json!({ "method": method, "parameters": parameters })
-        .to_string()
-        .into_bytes();
+    let mut message = message.to_string().into_bytes();
     message.push(0);
     socket.write_all(&message).map_err(failed)?;
+    Ok(BufReader::new(socket))
+}
 
+/// One answer, its NUL included; empty if there is none any more.
+fn read(answers: &mut BufReader<Socket>) -> io::Result<Vec<u8>> {
     let mut answer = Vec::new();
-    BufReader::new(socket)
-        .take(ANSWER_LIMIT)
-        .read_until(0, &mut answer)
-        .map_err(failed)?;
-    decode(path, &answer)
+    answers.take(ANSWER_LIMIT).read_until(0, &mut answer)?;
+    Ok(answer)
 }
 
 /// The parameters of an answer, its NUL included.

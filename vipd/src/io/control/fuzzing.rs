@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::{ClientError, client, server};
+use super::{Access, ClientError, Peer, client, server};
 
 /// The server, for one client after another.
 pub struct Server(Runtime);
@@ -19,10 +19,17 @@ impl Server {
     }
 
     /// What a client receives that sends these bytes and leaves. The daemon
-    /// refuses every call by its method and its parameters.
-    pub fn answers(&self, bytes: &[u8]) -> Vec<u8> {
+    /// refuses every call by its method and its parameters. Root may change things,
+    /// others may not.
+    pub fn answers(&self, bytes: &[u8], uid: u32) -> Vec<u8> {
         let mut answers = Vec::new();
         let (requests, mut requests_rx) = mpsc::channel::<super::Request>(server::CLIENTS);
+        let (_access, access_rx) = watch::channel(Access::own());
+        let peer = Peer {
+            uid,
+            gids: Vec::new(),
+            pid: 1,
+        };
         self.0.block_on(async {
             let daemon = async {
                 while let Some(request) = requests_rx.recv().await {
@@ -32,8 +39,12 @@ impl Server {
                         .send(Err((request.method, request.parameters)));
                 }
             };
-            // Nobody else is there who could fail.
-            let (_, ()) = tokio::join!(server::attend(bytes, &mut answers, requests), daemon);
+            let client = async {
+                let service = server::Service::new(requests, access_rx);
+                // Nobody else is there who could fail.
+                let _ = server::attend(bytes, &mut answers, &peer, &service).await;
+            };
+            tokio::join!(client, daemon);
         });
         answers
     }

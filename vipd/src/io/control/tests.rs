@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::*;
 
-/// A server whose loop answers each call with its method and parameters, but
-/// refuses `org.vipd.Refuse` and drops `org.vipd.Drop`.
+/// A server whose loop answers each call with its method and parameters, but refuses
+/// `org.vipd.Announce`, drops `org.vipd.StepDown` and lets `org.vipd.Events` follow.
 struct Echo {
-    control: Option<Control>,
+    control: Option<Arc<Control>>,
     directory: tempfile::TempDir,
     daemon: Option<thread::JoinHandle<()>>,
 }
@@ -19,22 +19,36 @@ struct Echo {
 impl Echo {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (control, mut requests) =
-            Control::bind(&directory.path().join("run/vipd.sock")).unwrap();
+        let path = directory.path().join("run/vipd.sock");
+        let (control, mut requests) = Control::bind(&path, Access::own()).unwrap();
+        let control = Arc::new(control);
+        let its_control = Arc::downgrade(&control);
         let daemon = thread::spawn(move || {
             while let Some(Request {
                 method,
                 parameters,
+                peer,
                 reply,
             }) = requests.blocking_recv()
             {
+                assert_eq!(peer.pid.cast_unsigned(), std::process::id());
                 let answer = match method.as_str() {
-                    "org.vipd.Drop" => continue,
-                    "org.vipd.Refuse" => Err((
+                    "org.vipd.StepDown" => continue,
+                    "org.vipd.Announce" => Err((
                         "org.vipd.NotFound".to_owned(),
                         json!({ "group": "eth0-42" }),
                     )),
-                    _ => Ok(json!({ "method": method, "parameters": parameters })),
+                    "org.vipd.Events" => {
+                        let Some(control) = its_control.upgrade() else {
+                            continue;
+                        };
+                        let group = parameters["group"].as_str().map(str::to_owned);
+                        Ok(Answer::Follow {
+                            first: json!({ "event": "first" }),
+                            then: control.subscribe(group),
+                        })
+                    }
+                    _ => Ok(json!({ "method": method, "parameters": parameters }).into()),
                 };
                 let _ = reply.send(answer);
             }
@@ -56,6 +70,10 @@ impl Echo {
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
         stream
+    }
+
+    fn control(&self) -> &Control {
+        self.control.as_ref().unwrap()
     }
 
     fn works(&self) {
@@ -98,22 +116,22 @@ fn several_calls_share_a_connection_and_parameters_may_be_left_out() {
     let stream = echo.connect();
     let mut writer = stream.try_clone().unwrap();
     writer
-        .write_all(b"{\"method\":\"a\"}\0{\"method\":\"b\",\"parameters\":{\"x\":1}}\0")
+        .write_all(b"{\"method\":\"org.vipd.Status\"}\0{\"method\":\"org.vipd.Demote\",\"parameters\":{\"x\":1}}\0")
         .unwrap();
     writer.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(
         answer_to(stream, b""),
-        "{\"parameters\":{\"method\":\"a\",\"parameters\":{}}}\0{\"parameters\":{\"method\":\"b\",\"parameters\":{\"x\":1}}}\0"
+        "{\"parameters\":{\"method\":\"org.vipd.Status\",\"parameters\":{}}}\0{\"parameters\":{\"method\":\"org.vipd.Demote\",\"parameters\":{\"x\":1}}}\0"
     );
 }
 
 #[test]
 fn an_error_keeps_its_name_and_parameters() {
     let echo = Echo::start();
-    let error = call(&echo.path(), "org.vipd.Refuse", json!({})).unwrap_err();
+    let error = call(&echo.path(), "org.vipd.Announce", json!({})).unwrap_err();
     assert!(matches!(error, ClientError::Failed { error, parameters }
         if error == "org.vipd.NotFound" && parameters == json!({ "group": "eth0-42" })));
-    let error = call(&echo.path(), "org.vipd.Drop", json!({})).unwrap_err();
+    let error = call(&echo.path(), "org.vipd.StepDown", json!({})).unwrap_err();
     assert!(matches!(error, ClientError::Failed { error, .. } if error == "org.vipd.Failed"));
 }
 
@@ -143,9 +161,11 @@ fn garbage_is_refused_and_harms_nobody() {
 fn a_call_over_the_limit_is_refused() {
     let echo = Echo::start();
     let limit = usize::try_from(server::MESSAGE_LIMIT).unwrap();
-    let empty = "{\"method\":\"\"}".len();
-
-    let mut fits = format!("{{\"method\":\"{}\"}}", "m".repeat(limit - empty)).into_bytes();
+    let call = |length| {
+        let method = "m".repeat(length);
+        format!("{{\"method\":\"{method}\"}}").into_bytes()
+    };
+    let mut fits = call(limit - call(0).len());
     fits.push(0);
     let stream = echo.connect();
     let reader = stream.try_clone().unwrap();
@@ -161,7 +181,7 @@ fn a_call_over_the_limit_is_refused() {
 #[test]
 fn clients_that_flood_without_reading_do_not_hold_up_others() {
     let echo = Echo::start();
-    let flood = b"{\"method\":\"flood\"}\0".repeat(4096);
+    let flood = b"{\"method\":\"org.vipd.Status\"}\0".repeat(4096);
     let flooders: Vec<UnixStream> = (0..8)
         .map(|_| {
             let stream = echo.connect();
@@ -186,7 +206,7 @@ fn idle_clients_in_every_place_only_delay_others() {
 #[test]
 fn a_second_daemon_is_refused_and_the_first_keeps_its_socket() {
     let echo = Echo::start();
-    let error = Control::bind(&echo.path()).unwrap_err();
+    let error = Control::bind(&echo.path(), Access::own()).unwrap_err();
     assert!(matches!(&error, Error::InUse { path } if *path == echo.path()));
     assert!(error.to_string().contains("vipd.sock"));
     echo.works();
@@ -205,7 +225,7 @@ fn a_stale_socket_is_replaced_and_no_daemon_is_reported_before() {
         call(&path, "a", json!({})),
         Err(ClientError::NoDaemon { .. })
     ));
-    let (control, _requests) = Control::bind(&path).unwrap();
+    let (control, _requests) = Control::bind(&path, Access::own()).unwrap();
     drop(control);
     assert!(!path.exists());
 }
@@ -215,7 +235,10 @@ fn what_is_no_socket_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("vipd.sock");
     fs::write(&path, "precious").unwrap();
-    assert!(matches!(Control::bind(&path), Err(Error::NoSocket { .. })));
+    assert!(matches!(
+        Control::bind(&path, Access::own()),
+        Err(Error::NoSocket { .. })
+    ));
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
 
@@ -223,11 +246,151 @@ fn what_is_no_socket_is_left_alone() {
 fn only_the_own_socket_is_removed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("vipd.sock");
-    let (first, _requests) = Control::bind(&path).unwrap();
+    let (first, _requests) = Control::bind(&path, Access::own()).unwrap();
     fs::remove_file(&path).unwrap();
-    let (second, _requests) = Control::bind(&path).unwrap();
+    let (second, _requests) = Control::bind(&path, Access::own()).unwrap();
     drop(first);
     assert!(path.exists());
     drop(second);
     assert!(!path.exists());
+}
+
+/// Calls `org.vipd.Events` and reads nothing yet.
+fn follower(echo: &Echo) -> UnixStream {
+    let stream = echo.connect();
+    (&stream)
+        .write_all(b"{\"method\":\"org.vipd.Events\",\"more\":true}\0")
+        .unwrap();
+    stream
+}
+
+/// One message, without its NUL.
+fn message(stream: &UnixStream) -> Value {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    loop {
+        (&*stream).read_exact(&mut byte).unwrap();
+        if byte == [0] {
+            return serde_json::from_slice(&bytes).unwrap();
+        }
+        bytes.extend(byte);
+    }
+}
+
+#[test]
+fn a_follower_is_told_what_happens_in_its_order_and_no_more_than_it_asked_for() {
+    let echo = Echo::start();
+    let path = echo.path();
+    let mut all = follow(&path, "org.vipd.Events", json!({})).unwrap();
+    let mut one = follow(&path, "org.vipd.Events", json!({ "group": "web" })).unwrap();
+    for follower in [&mut all, &mut one] {
+        assert_eq!(
+            follower.next().unwrap().unwrap(),
+            json!({ "event": "first" })
+        );
+    }
+    let raw = follower(&echo);
+    let first = json!({ "continues": true, "parameters": { "event": "first" } });
+    assert_eq!(message(&raw), first);
+
+    for (number, group) in (0..).zip([Some("web"), Some("mail"), None, Some("web")]) {
+        echo.control()
+            .publish(group, || json!({ "number": number }));
+    }
+    let numbers = |followed: &mut Follower, count| -> Vec<u64> {
+        let events = followed.take(count).map(|event| event.unwrap());
+        events
+            .map(|event| event["number"].as_u64().unwrap())
+            .collect()
+    };
+    assert_eq!(numbers(&mut all, 4), [0, 1, 2, 3]);
+    assert_eq!(numbers(&mut one, 3), [0, 2, 3]);
+    let told = json!({ "continues": true, "parameters": { "number": 0 } });
+    assert_eq!(message(&raw), told);
+    echo.works();
+
+    // What happens last is told before the socket is closed.
+    echo.control().publish(None, || json!({ "number": 4 }));
+    drop(echo);
+    assert_eq!(numbers(&mut all, 1), [4]);
+    assert!(all.next().is_none());
+}
+
+#[test]
+fn who_does_not_ask_for_more_does_not_follow() {
+    let echo = Echo::start();
+    let error = call(&echo.path(), "org.vipd.Events", json!({})).unwrap_err();
+    assert!(matches!(error, ClientError::Failed { error, .. }
+        if error == "org.varlink.service.ExpectedMore"));
+}
+
+#[test]
+fn a_follower_that_does_not_read_is_cut_off_and_holds_nobody_up() {
+    let echo = Echo::start();
+    let (idle, reads) = (follower(&echo), follower(&echo));
+    assert_eq!(message(&idle)["parameters"]["event"], "first");
+    assert_eq!(message(&reads)["parameters"]["event"], "first");
+    // More than the kernel keeps for it, and no faster than the other one reads.
+    let long = "x".repeat(16 * 1024);
+    let began = std::time::Instant::now();
+    for number in 0..200 {
+        let event = json!({ "number": number, "long": long });
+        echo.control().publish(None, || event);
+        assert_eq!(message(&reads)["parameters"]["number"], number);
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "it was held up");
+    echo.works();
+    // The connection ends; what was on the way may still be read.
+    let mut rest = Vec::new();
+    let _ = (&idle).read_to_end(&mut rest);
+    assert!(rest.len() < 100 * long.len());
+}
+
+#[test]
+fn followers_leave_places_for_others_and_theirs_when_they_die() {
+    let echo = Echo::start();
+    let mut followers: Vec<UnixStream> = (0..server::FOLLOWERS)
+        .map(|_| {
+            let stream = follower(&echo);
+            assert_eq!(message(&stream)["parameters"]["event"], "first");
+            stream
+        })
+        .collect();
+    assert_eq!(message(&follower(&echo))["error"], "org.vipd.Busy");
+    echo.works();
+    // Nothing happens that it could be told; its place is free all the same.
+    drop(followers.pop());
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while message(&follower(&echo)).get("error").is_some() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "its place is not free"
+        );
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_is_called_oneway_is_not_answered() {
+    let echo = Echo::start();
+    let answers = answer_to(
+        echo.connect(),
+        b"{\"method\":\"org.vipd.Demote\",\"oneway\":true}\0{\"method\":\"org.vipd.Status\"}\0{}\0",
+    );
+    let answers: Vec<&str> = answers.split_terminator('\0').collect();
+    assert_eq!(answers.len(), 2, "{answers:?}");
+    assert!(answers[0].contains("org.vipd.Status"), "{answers:?}");
+}
+
+#[test]
+fn the_daemon_hears_of_no_call_that_is_unknown() {
+    let echo = Echo::start();
+    for method in ["org.vipd.Fly", "Status", "org.vipd", ""] {
+        let error = call(&echo.path(), method, json!({})).unwrap_err();
+        assert!(
+            matches!(&error, ClientError::Failed { error, parameters }
+                if error == "org.varlink.service.MethodNotFound" && parameters["method"] == method),
+            "{error}"
+        );
+    }
 }

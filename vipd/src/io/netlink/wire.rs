@@ -1,4 +1,4 @@
-//! What netlink messages say, as plain values; and the two questions asked.
+//! What netlink messages say, as plain values; and the questions asked.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -36,6 +36,27 @@ pub(super) async fn find(handle: &Handle, interface: &str) -> Result<Option<Link
     }
     link.addresses.sort_unstable();
     Ok(Some(link))
+}
+
+/// Reads all interfaces with their addresses.
+pub(super) async fn all(handle: &Handle) -> Result<Vec<LinkInfo>, Error> {
+    let mut links = Vec::new();
+    let mut dump = Box::pin(handle.link().get().execute());
+    while let Some(message) = dump.try_next().await? {
+        links.extend(link(&message));
+    }
+    let mut request = handle.address().get();
+    request.message_mut().header.family = AddressFamily::Inet;
+    let mut dump = Box::pin(request.execute());
+    while let Some(message) = dump.try_next().await? {
+        let Some((ifindex, address, prefix_len)) = address(&message) else {
+            continue;
+        };
+        if let Some(link) = links.iter_mut().find(|link| link.ifindex == ifindex) {
+            link.addresses.push((address, prefix_len));
+        }
+    }
+    Ok(links)
 }
 
 /// `None` for a message that describes no interface: those of a bridge about
