@@ -376,7 +376,8 @@ enum Event {
     Adverts,
     Netlink(netlink::Event),
     Request(control::Request),
-    Prepared(Result<reload::Prepared, String>),
+    /// A configuration was read anew, or is of no use.
+    Prepared(Result<Box<reload::Prepared>, String>),
     /// A check was answered.
     Answer(health::Answer),
     HookEnd(u64, command::Ended),

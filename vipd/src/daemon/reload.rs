@@ -48,8 +48,8 @@ pub(super) struct Reloads {
     paths: Paths,
     /// None when the daemon ends.
     worker: Option<Worker>,
-    prepared: mpsc::UnboundedReceiver<Result<Prepared, String>>,
-    prepared_by: mpsc::UnboundedSender<Result<Prepared, String>>,
+    prepared: mpsc::UnboundedReceiver<Result<Box<Prepared>, String>>,
+    prepared_by: mpsc::UnboundedSender<Result<Box<Prepared>, String>>,
     /// Who wants to hear of the one that is under way.
     waiting: Option<Vec<Asker>>,
     /// Who asked since it began, and wants what the file holds now.
@@ -131,7 +131,7 @@ impl Reloads {
     }
 
     /// Waits for the next one that is prepared. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Prepared, String> {
+    pub(super) async fn next(&mut self) -> Result<Box<Prepared>, String> {
         match self.prepared.recv().await {
             Some(prepared) => prepared,
             // The sender is kept.
@@ -149,7 +149,7 @@ impl Reloads {
             }
         }
         while let Ok(prepared) = self.prepared.try_recv() {
-            prepared.into_iter().for_each(Prepared::undo);
+            prepared.into_iter().for_each(|prepared| prepared.undo());
         }
     }
 
@@ -224,14 +224,14 @@ impl Daemon {
     }
 
     /// A configuration was prepared, or is of no use.
-    pub(super) fn finish_reload(&mut self, prepared: Result<Prepared, String>) {
+    pub(super) fn finish_reload(&mut self, prepared: Result<Box<Prepared>, String>) {
         let result = match prepared {
             // An interface was left meanwhile that is wanted again.
             Ok(prepared) if !prepared.has_all(&self.ports) => {
                 self.reloads.begin(move || prepared.undo());
                 return self.prepare();
             }
-            prepared => prepared.map(|prepared| self.apply(prepared)),
+            prepared => prepared.map(|prepared| self.apply(*prepared)),
         };
         let done = "the configuration is reloaded";
         let text = match &result {
@@ -262,8 +262,8 @@ impl Daemon {
     }
 
     /// The daemon ends: it is too late for it.
-    pub(super) fn refuse_reload(&mut self, prepared: Result<Prepared, String>) {
-        prepared.into_iter().for_each(Prepared::undo);
+    pub(super) fn refuse_reload(&mut self, prepared: Result<Box<Prepared>, String>) {
+        prepared.into_iter().for_each(|prepared| prepared.undo());
         for asker in self.reloads.waiting.take().into_iter().flatten() {
             let _ = asker.send(failed("the daemon ends".to_owned()));
         }
@@ -441,7 +441,7 @@ impl Daemon {
 }
 
 /// All that can be done before anything changes.
-fn prepare(source: &Source, paths: &Paths, known: &[String]) -> Result<Prepared, String> {
+fn prepare(source: &Source, paths: &Paths, known: &[String]) -> Result<Box<Prepared>, String> {
     let mut config = source()?;
     for warning in config.warnings.iter() {
         warn!("{}", config.warnings.line(warning));
@@ -452,11 +452,11 @@ fn prepare(source: &Source, paths: &Paths, known: &[String]) -> Result<Prepared,
     }
     let ledger = Ledger::new(&config.engine, &paths.state_dir);
     let ports = open(&config, &ledger, &links, paths).map_err(|error| chain(&error))?;
-    Ok(Prepared {
+    Ok(Box::new(Prepared {
         config,
         ledger,
         ports,
-    })
+    }))
 }
 
 /// Opens the interfaces that are new: all of them or none.
