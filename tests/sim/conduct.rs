@@ -51,10 +51,13 @@ impl World {
     /// A line for the operator.
     pub(super) fn check_log(&mut self, host: usize, event: &Event) {
         let kind = match (self.cover_event(event), event) {
-            // What can be put right by the operator is an episode of its own.
-            (_, Event::BadDigest { mismatch, .. }) if *mismatch != Mismatch::Unknown => {
-                "what is different"
-            }
+            // Each thing that the operator can put right is an episode of its own.
+            (_, Event::BadDigest { mismatch, .. }) => match mismatch {
+                Mismatch::UnknownKey(_) => "another key",
+                Mismatch::NoPassword => "no password",
+                Mismatch::Addresses(_) | Mismatch::LinkLocal(_) => "other addresses",
+                Mismatch::Unknown => "event bad digest",
+            },
             (kind, _) => kind,
         };
         self.note_host(host, || describe(event));
