@@ -26,6 +26,7 @@ pub mod sim {
     pub mod kernel;
     pub mod lan;
     mod moods;
+    pub mod reload;
     pub mod rng;
     pub mod sabotage;
     mod strangers;

@@ -245,7 +245,7 @@ impl Host {
 
     /// What is told of groups and interfaces that there are not.
     fn nobody(&mut self) {
-        let (group, interface) = (GroupId(u32::MAX), InterfaceId(u16::MAX));
+        let (group, interface) = (GroupId(u32::MAX), InterfaceId(u32::MAX));
         let (until, at, address) = (self.now, self.now, vip(0));
         let bytes: &[u8] = &[];
         self.handle(Input::Adopt {
@@ -395,6 +395,8 @@ impl Host {
                     member.is_clean = true;
                 }
             }
+            // This host is not configured anew.
+            Output::Know { .. } | Output::Drop { .. } | Output::Forget { .. } => {}
             Output::PlaceAddresses { group, .. } => {
                 if self.fails.has(Fails::PLACES_LATER) {
                     self.members[group.0 as usize].is_placing = true;

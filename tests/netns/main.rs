@@ -20,6 +20,7 @@ mod observe;
 mod placement;
 mod realtime;
 mod refused;
+mod reload;
 mod responder;
 mod restart;
 mod scene;

@@ -35,6 +35,8 @@ pub(super) struct Shown {
     /// Why it has the role that it has.
     pub(super) reason: Option<Reason>,
     pub(super) counters: GroupCounters,
+    /// Under which number.
+    pub(super) counted: Option<GroupId>,
 }
 
 pub struct Checks {
@@ -94,7 +96,8 @@ impl World {
     fn enter_term(&mut self, host: usize, engine: &Engine, group: GroupId) {
         let changed = engine.group(group).and_then(|view| view.since);
         let since = changed.map(|(at, _)| at);
-        let shown = &mut self.checks.shown[host][group.0 as usize];
+        let g = self.group_index(host, group);
+        let shown = &mut self.checks.shown[host][g];
         if shown.since != since {
             shown.since = since;
             shown.advert = None;
@@ -105,7 +108,8 @@ impl World {
 
     pub(super) fn is_taking_over(&mut self, host: usize, engine: &Engine, group: GroupId) -> bool {
         self.enter_term(host, engine, group);
-        self.checks.shown[host][group.0 as usize].advert.is_none()
+        let g = self.group_index(host, group);
+        self.checks.shown[host][g].advert.is_none()
     }
 
     /// A frame leaves a host.
@@ -117,7 +121,7 @@ impl World {
         group: GroupId,
         mut frame: Vec<u8>,
     ) {
-        let g = group.0 as usize;
+        let g = self.group_index(host, group);
         if frame[12..14] == arp::ETHERTYPE {
             if self.setup.sabotage == Some(Sabotage::ForeignMacAnnounced) {
                 frame[27] ^= 0x10;
@@ -179,7 +183,7 @@ impl World {
         advert: &Advertisement,
         frame: &[u8],
     ) {
-        let g = group.0 as usize;
+        let g = self.group_index(host, group);
         let interval = advert.interval;
         let gives_away = interval.advskew == 255;
         self.note_host(host, || {
@@ -325,7 +329,7 @@ impl World {
         group: GroupId,
         entry: vipd_common::Group,
     ) {
-        let g = group.0 as usize;
+        let g = self.group_index(host, group);
         self.enter_term(host, engine, group);
         let until = entry
             .lease_until_ns

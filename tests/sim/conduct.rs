@@ -1,7 +1,7 @@
 //! What must hold at every input: worthless frames change nothing, counters
 //! grow, and the log says a thing once.
 
-use vipd::carp::{Reason, Role};
+use vipd::carp::{Mismatch, Reason, Role};
 use vipd::engine::{Engine, Event, GroupCounters};
 use vipd::time::Instant;
 
@@ -39,8 +39,11 @@ impl World {
             self.violated(Checker::WorthlessFramesChangeNothing, format!("host{host}"));
         }
         for view in engine.groups() {
-            let shown = &mut self.checks.shown[host][view.id.0 as usize];
-            let shrank = !grew(&shown.counters, view.counters);
+            let g = self.group_index(host, view.id);
+            let shown = &mut self.checks.shown[host][g];
+            // A group that was removed and is back begins to count anew.
+            let is_another = shown.counted.replace(view.id) != Some(view.id);
+            let shrank = !is_another && !grew(&shown.counters, view.counters);
             shown.counters = *view.counters;
             if shrank {
                 self.violated(Checker::CountersGrow, format!("host{host}"));
@@ -50,7 +53,16 @@ impl World {
 
     /// A line for the operator.
     pub(super) fn check_log(&mut self, host: usize, event: &Event) {
-        let kind = self.cover_event(event);
+        let kind = match (self.cover_event(event), event) {
+            // Each thing that the operator can put right is an episode of its own.
+            (_, Event::BadDigest { mismatch, .. }) => match mismatch {
+                Mismatch::UnknownKey(_) => "another key",
+                Mismatch::NoPassword => "no password",
+                Mismatch::Addresses(_) | Mismatch::LinkLocal(_) => "other addresses",
+                Mismatch::Unknown => "event bad digest",
+            },
+            (kind, _) => kind,
+        };
         self.note_host(host, || describe(event));
         if let Event::Changed { transition, .. } = event
             && let Reason::AddressFault | Reason::MapFault = transition.reason
@@ -59,6 +71,7 @@ impl World {
             self.disturb(Some(host), FAULT_HOLD);
         }
         let (Event::BadDigest { group, .. }
+        | Event::OtherSet { group, .. }
         | Event::VrrpRouter { group, .. }
         | Event::UnsignedRefused { group, .. }
         | Event::BadSignature { group, .. }
@@ -115,6 +128,7 @@ fn grew(old: &GroupCounters, new: &GroupCounters) -> bool {
         && new.bad_digest_unknown_key >= old.bad_digest_unknown_key
         && new.bad_digest_no_password >= old.bad_digest_no_password
         && new.bad_digest_addresses >= old.bad_digest_addresses
+        && new.other_set >= old.other_set
         && new.vrrp >= old.vrrp
         && new.looped >= old.looped
         && new.unsigned_refused >= old.unsigned_refused
@@ -142,6 +156,7 @@ fn describe(event: &Event) -> String {
             transition.reason.as_str()
         ),
         Event::BadDigest { .. }
+        | Event::OtherSet { .. }
         | Event::VrrpRouter { .. }
         | Event::UnsignedRefused { .. }
         | Event::BadSignature { .. }

@@ -15,6 +15,7 @@ pub fn everything() -> Vec<&'static str> {
     all.extend(EFFECTS);
     all.extend(EVENTS);
     all.extend(OTHERS);
+    all.extend(super::reload::CHANGES);
     all
 }
 
@@ -44,6 +45,7 @@ impl World {
                 vipd::engine::Effect::Map => "effect map",
                 vipd::engine::Effect::Address => "effect address",
                 vipd::engine::Effect::Announce => "effect announce",
+                vipd::engine::Effect::Introduce => "effect introduce",
             });
         }
     }
@@ -65,6 +67,7 @@ impl World {
                 "event changed"
             }
             Event::BadDigest { .. } => "event bad digest",
+            Event::OtherSet { .. } => "event other set",
             Event::VrrpRouter { .. } => "event vrrp router",
             Event::UnsignedRefused { .. } => "event unsigned refused",
             Event::BadSignature { .. } => "event bad signature",
@@ -112,11 +115,12 @@ const PURPOSES: [&str; 5] = [
     "purpose announce",
     "purpose introduce",
 ];
-const EFFECTS: [&str; 4] = [
+const EFFECTS: [&str; 5] = [
     "effect send",
     "effect map",
     "effect address",
     "effect announce",
+    "effect introduce",
 ];
 const EVENTS: [&str; 13] = [
     "event changed",

@@ -51,7 +51,7 @@ impl World {
         self.hosts[host].engine = Some(engine);
     }
 
-    fn drain(&mut self, host: usize, engine: &mut Engine) {
+    pub(super) fn drain(&mut self, host: usize, engine: &mut Engine) {
         let mut held: Option<Output> = None;
         while !self.stops_here(host)
             && let Some(output) = engine.poll_output()
@@ -117,7 +117,9 @@ impl World {
         match (self.setup.sabotage, output) {
             (Some(Sabotage::AnnounceBeforeLease), Output::Lease { group, .. }) => {
                 let clock = self.clock(host).as_nanos();
-                !self.hosts[host].kernel.answers(group.0 as usize, clock)
+                !self.hosts[host]
+                    .kernel
+                    .answers(self.group_index(host, *group), clock)
             }
             (
                 Some(Sabotage::BowOutBeforeSilence | Sabotage::FarewellBeforeSilence),
@@ -137,7 +139,7 @@ impl World {
                 not_after,
                 frame,
             } => {
-                let lan = usize::from(interface.0);
+                let lan = interface.0 as usize;
                 self.cover_purpose(purpose);
                 let is_late = not_after.is_some_and(|limit| clock >= limit)
                     && self.setup.sabotage != Some(Sabotage::LateFrameSent);
@@ -168,6 +170,10 @@ impl World {
                     let effect = Effect::Send;
                     self.coverage.insert("effect send");
                     engine.handle(Input::Failed { group, effect }, clock);
+                } else if failed && purpose == Purpose::Introduce {
+                    let effect = Effect::Introduce;
+                    self.coverage.insert("effect introduce");
+                    engine.handle(Input::Failed { group, effect }, clock);
                 } else if failed && purpose == Purpose::Announce {
                     let effect = Effect::Announce;
                     self.coverage.insert("effect announce");
@@ -184,7 +190,7 @@ impl World {
                 until,
                 ..
             } => {
-                let lan = self.setup.groups[group.0 as usize].lan;
+                let lan = self.setup.groups[self.group_index(host, group)].lan;
                 if self.hosts[host].map_fails || self.hosts[host].gone.contains(&lan) {
                     self.coverage.insert("effect map");
                     engine.handle(
@@ -199,7 +205,8 @@ impl World {
                 let until = match self.setup.sabotage {
                     Some(Sabotage::LeaseNeverExpires) => u64::MAX,
                     Some(Sabotage::LeaseTooLong) => {
-                        let interval = self.setup.hosts[host].intervals[group.0 as usize];
+                        let g = self.group_index(host, group);
+                        let interval = self.setup.hosts[host].intervals[g];
                         until.as_nanos() + nanos(interval.period())
                     }
                     _ => until.as_nanos(),
@@ -224,21 +231,28 @@ impl World {
                     );
                 } else if self.setup.sabotage != Some(Sabotage::SilenceIgnored) {
                     self.note_host(host, || format!("silent: group {}", group.0));
-                    self.hosts[host].kernel.groups.remove(&(group.0 as usize));
+                    let g = self.group_index(host, group);
+                    self.hosts[host].kernel.groups.remove(&g);
                 }
             }
             Output::PlaceAddresses { group, .. } => {
-                let g = group.0 as usize;
+                let g = self.group_index(host, group);
                 let lost = self.hosts[host].kernel.answers(g, clock.as_nanos());
                 if lost && self.setup.sabotage == Some(Sabotage::LostAddressNotRestored) {
                     return;
                 }
                 self.place(host, g);
             }
-            Output::RemoveAddresses { group, .. } => self.unplace(host, group.0 as usize),
+            Output::RemoveAddresses { group, .. } => {
+                self.unplace(host, self.group_index(host, group));
+            }
+            Output::Know { .. } => {}
+            Output::Drop { group, vips, .. } => self.drop_vips(host, group, &vips),
+            Output::Forget { group, .. } => self.forget_group(host, group),
             Output::Remember { group, signer } => {
+                let g = self.group_index(host, group);
                 let remembered = &mut self.hosts[host].signers;
-                remembered.entry(group.0 as usize).or_default().push(signer);
+                remembered.entry(g).or_default().push(signer);
             }
             Output::Log(event) => self.check_log(host, &event),
         }
@@ -246,7 +260,7 @@ impl World {
 
     /// The lease is in the map before the advert is on the wire.
     fn renew_early(&mut self, host: usize, engine: &Engine, group: GroupId) {
-        let g = group.0 as usize;
+        let g = self.group_index(host, group);
         let clock = self.clock(host).as_nanos();
         if self.hosts[host].kernel.answers(g, clock)
             && let Some(mut entry) = self.hosts[host].kernel.groups.get(&g).copied()
@@ -281,7 +295,7 @@ impl World {
         );
     }
 
-    fn unplace(&mut self, host: usize, group: usize) {
+    pub(super) fn unplace(&mut self, host: usize, group: usize) {
         let done_at = self.hosts[host].placing_until.max(self.now) + 50 * MICROSECOND;
         self.hosts[host].placing_until = done_at;
         let incarnation = self.hosts[host].incarnation;

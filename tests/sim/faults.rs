@@ -1,5 +1,6 @@
 //! What can go wrong.
 
+use super::reload::Change;
 use super::setup::{Nanos, SECOND};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,17 @@ pub enum Fault {
     StepDown {
         host: usize,
         group: Option<usize>,
+    },
+    /// The operator changes the configuration of one host, which reloads it.
+    Reload {
+        host: usize,
+        change: Change,
+    },
+    /// A host does not have a group for a while.
+    GroupRemoved {
+        host: usize,
+        group: usize,
+        lasts: Nanos,
     },
     LinkDown {
         host: usize,
@@ -171,7 +183,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const NAMES: [&'static str; 35] = [
+    pub const NAMES: [&'static str; 37] = [
         "fault stall",
         "fault stall midway",
         "fault kill",
@@ -185,6 +197,8 @@ impl Fault {
         "fault kill_and_lose",
         "fault start",
         "fault step_down",
+        "fault reload",
+        "fault group_removed",
         "fault link_down",
         "fault map_fails",
         "fault sends_fail",
@@ -235,6 +249,8 @@ impl Fault {
             Self::OtherAddresses { .. } => "fault other_addresses",
             Self::Garbage { .. } => "fault garbage",
             Self::UnknownVhid { .. } => "fault unknown_vhid",
+            Self::Reload { .. } => "fault reload",
+            Self::GroupRemoved { .. } => "fault group_removed",
             Self::Loop { .. } => "fault loop",
             Self::Replay { .. } => "fault replay",
             Self::RivalArp { .. } => "fault rival_arp",
@@ -259,6 +275,7 @@ impl Fault {
                 | Self::LinkDown { .. }
                 | Self::NicReplaced { .. }
                 | Self::SendsFail { .. }
+                | Self::GroupRemoved { .. }
                 | Self::Unfit { .. }
                 | Self::Loop { .. }
                 | Self::Doubling { .. }
@@ -277,6 +294,7 @@ impl Fault {
             | Self::LinkDown { lasts, .. }
             | Self::MapFails { lasts, .. }
             | Self::SendsFail { lasts, .. }
+            | Self::GroupRemoved { lasts, .. }
             | Self::Unfit { lasts, .. }
             | Self::PlacingFails { lasts, .. }
             | Self::PlacingIsSlow { lasts, .. }
@@ -296,6 +314,7 @@ impl Fault {
             | Self::StartAnew { .. }
             | Self::StrayBowOut { .. }
             | Self::StepDown { .. }
+            | Self::Reload { .. }
             | Self::AddressLost { .. }
             | Self::NewMac { .. }
             | Self::WrongPassword { .. }
@@ -324,6 +343,8 @@ impl Fault {
             | Self::UcarpStall { host, .. }
             | Self::UcarpKill { host, .. }
             | Self::StepDown { host, .. }
+            | Self::Reload { host, .. }
+            | Self::GroupRemoved { host, .. }
             | Self::LinkDown { host, .. }
             | Self::MapFails { host, .. }
             | Self::SendsFail { host, .. }

@@ -50,6 +50,9 @@ impl World {
         let of_tied = |other: usize| {
             let told = self.told(host, other);
             let lan = self.setup.groups[other].lan;
+            if self.hosts[host].file.absent.contains(&other) {
+                return 0;
+            }
             let is_unable = told.withheld || !self.hosts[host].kernel.nics[lan].up;
             match is_unable && other != g {
                 true => told.demotion.max(Interval::DEMOTED_ADVSKEW),

@@ -14,6 +14,7 @@ use vipd::time::{Duration, Instant};
 use super::faults::Fault;
 use super::kernel::Kernel;
 use super::lan::Origin;
+use super::reload::{Change, File};
 use super::sabotage::Sabotage;
 use super::setup::{MICROSECOND, MILLISECOND, Nanos};
 use super::ucarp::Ucarp;
@@ -77,6 +78,8 @@ pub enum Waiting {
         session: Session,
     },
     Shutdown,
+    /// The operator has changed this, and the daemon is to reload.
+    Reload(Change),
 }
 
 /// What became of an advert.
@@ -115,6 +118,14 @@ pub struct Host {
     pub boot_offset: Nanos,
     /// When the daemon started.
     pub listens_since: Nanos,
+    /// What its configuration says besides the setup.
+    pub(super) file: File,
+    /// Groups whose addresses have been changed since its daemon, or they, began.
+    pub(super) two_sets: BTreeSet<usize>,
+    /// The same as `file` when its daemon last ran.
+    pub(super) file_left: File,
+    /// Which groups its daemon's numbers mean.
+    pub(super) ids: Vec<usize>,
     /// When it was last stopped between two effects.
     pub stopped_at: Nanos,
     /// Counts the starts of the daemon.
@@ -176,8 +187,11 @@ impl World {
             }
             return;
         }
+        self.complete_rollouts(host);
+        self.hosts[host].two_sets.clear();
         let engine = Engine::new(self.engine_config(host), self.rng.draw());
         self.hosts[host].engine = Some(engine);
+        self.hosts[host].ids = self.configured(host);
         self.hosts[host].incarnation += 1;
         self.hosts[host].listens_since = self.now;
         self.hosts[host].waiting.clear();
@@ -202,6 +216,7 @@ impl World {
         for (g, signers) in &self.hosts[host].signers {
             config.groups[*g].auth.signers.clone_from(signers);
         }
+        self.hosts[host].file.alter(&self.setup, &mut config);
         config
     }
 
@@ -209,6 +224,14 @@ impl World {
     fn adopt(&mut self, host: usize) {
         let clock = self.clock(host);
         for (group, setup) in self.setup.groups.clone().into_iter().enumerate() {
+            if !self.hosts[host]
+                .file
+                .goes_on(&self.hosts[host].file_left, group)
+            {
+                // What is configured differently is no lease of this one.
+                self.hosts[host].kernel.groups.remove(&group);
+                continue;
+            }
             let kernel = &self.hosts[host].kernel;
             let Some(left) = kernel.groups.get(&group).copied() else {
                 continue;
@@ -255,8 +278,9 @@ impl World {
         if let Some(engine) = self.hosts[host].engine.take() {
             let sessions = engine
                 .groups()
-                .map(|view| (view.id.0 as usize, view.session));
+                .map(|view| (self.group_index(host, view.id), view.session));
             self.hosts[host].sessions = sessions.collect();
+            self.hosts[host].file_left = self.hosts[host].file.clone();
         }
         self.hosts[host].is_ending = false;
         self.hosts[host].is_stalled = false;
@@ -296,6 +320,9 @@ impl World {
     /// Something for the daemon.
     pub(super) fn deliver(&mut self, host: usize, waiting: Waiting) {
         if self.hosts[host].engine.is_none() {
+            if let Waiting::Reload(change) = waiting {
+                self.change_file(host, change);
+            }
             return;
         }
         if self.hosts[host].is_stalled {
@@ -312,7 +339,6 @@ impl World {
     }
 
     fn deliver_now(&mut self, host: usize, waiting: Waiting) {
-        let group_id = |group: usize| GroupId(group as u32);
         match waiting {
             Waiting::Datagram {
                 lan,
@@ -323,7 +349,7 @@ impl World {
                     bytes = without_mark(&bytes);
                 }
                 let input = Input::Datagram {
-                    interface: InterfaceId(lan as u16),
+                    interface: InterfaceId(lan as u32),
                     bytes: &bytes[14..],
                 };
                 self.feed(host, input, Some(origin));
@@ -343,11 +369,11 @@ impl World {
                 }
             }
             Waiting::Missed { lan } => {
-                let interface = InterfaceId(lan as u16);
+                let interface = InterfaceId(lan as u32);
                 self.feed(host, Input::Missed { interface }, None);
             }
             Waiting::Link { lan, link } => {
-                let interface = InterfaceId(lan as u16);
+                let interface = InterfaceId(lan as u32);
                 self.feed(host, Input::Link { interface, link }, None);
             }
             Waiting::Placed {
@@ -358,7 +384,7 @@ impl World {
                     self.feed(
                         host,
                         Input::Placed {
-                            group: group_id(group),
+                            group: self.group_id(host, group),
                         },
                         None,
                     );
@@ -369,13 +395,13 @@ impl World {
                 result: Err(()),
             } => {
                 let failed = Input::Failed {
-                    group: group_id(group),
+                    group: self.group_id(host, group),
                     effect: Effect::Address,
                 };
                 self.feed(host, failed, None);
             }
             Waiting::AddressLost { lan, address } => {
-                let interface = InterfaceId(lan as u16);
+                let interface = InterfaceId(lan as u32);
                 self.feed(host, Input::AddressLost { interface, address }, None);
             }
             Waiting::Conflict {
@@ -383,7 +409,7 @@ impl World {
                 mac,
                 address,
             } => {
-                let group = group_id(group);
+                let group = self.group_id(host, group);
                 self.feed(
                     host,
                     Input::Conflict {
@@ -399,7 +425,7 @@ impl World {
                 until,
                 session,
             } => {
-                let group = group_id(group);
+                let group = self.group_id(host, group);
                 let adopt = Input::Adopt {
                     group,
                     until,
@@ -407,12 +433,13 @@ impl World {
                 };
                 self.feed(host, adopt, None);
             }
+            Waiting::Reload(change) => self.reload(host, change),
             Waiting::Shutdown => {
                 self.hosts[host].is_ending = true;
                 self.feed(host, Input::Shutdown, None);
             }
             Waiting::Fitness { group, fitness } => {
-                let group = group_id(group);
+                let group = self.group_id(host, group);
                 let fitness = match self.setup.sabotage {
                     Some(Sabotage::FitnessForgotten) => Fitness::WELL,
                     Some(Sabotage::WithheldForgotten) => Fitness {
@@ -424,18 +451,18 @@ impl World {
                 self.feed(host, Input::Fitness { group, fitness }, None);
             }
             Waiting::Promote { group } => {
-                let group = group_id(group);
+                let group = self.group_id(host, group);
                 self.feed(host, Input::Promote { group }, None);
             }
             Waiting::Announce { group } => {
-                let group = group_id(group);
+                let group = self.group_id(host, group);
                 self.feed(host, Input::Announce { group }, None);
             }
             Waiting::StepDown { group } => {
                 self.feed(
                     host,
                     Input::StepDown {
-                        group: group.map(group_id),
+                        group: group.map(|group| self.group_id(host, group)),
                     },
                     None,
                 );

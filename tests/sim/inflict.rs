@@ -4,6 +4,7 @@ use vipd::carp::{Fitness, Interval, Vhid};
 
 use super::faults::{FAULT_HOLD, Fault};
 use super::host::{Placing, Waiting};
+use super::reload::Change;
 use super::sabotage::Sabotage;
 use super::setup::{MILLISECOND, PASSWORD, SECOND, WRONG_PASSWORD, host_mac};
 use super::world::{Event, World};
@@ -50,6 +51,17 @@ impl World {
             Fault::StepDown { host, group } => {
                 self.disturb(Some(host), 3 * SECOND);
                 self.deliver(host, Waiting::StepDown { group });
+            }
+            Fault::Reload { host, change } => {
+                if let Change::Spare { group, has } = change {
+                    self.rollouts.insert(group, has);
+                }
+                self.deliver(host, Waiting::Reload(change));
+            }
+            Fault::GroupRemoved { host, group, .. } => {
+                let is_absent = true;
+                let change = Change::Absent { group, is_absent };
+                self.deliver(host, Waiting::Reload(change));
             }
             Fault::LinkDown { host, lan, .. } => self.set_link(host, lan, false),
             Fault::MapFails { host, .. } => self.hosts[host].map_fails = true,
@@ -119,6 +131,11 @@ impl World {
         self.disturb(fault.host(), 0);
         match fault {
             Fault::Stall { host, .. } | Fault::StallMidway { host, .. } => self.resume(host),
+            Fault::GroupRemoved { host, group, .. } => {
+                let is_absent = false;
+                let change = Change::Absent { group, is_absent };
+                self.deliver(host, Waiting::Reload(change));
+            }
             Fault::LinkDown { host, lan, .. } => self.set_link(host, lan, true),
             Fault::NicReplaced { host, lan, .. } => {
                 self.hosts[host].gone.remove(&lan);
@@ -161,6 +178,7 @@ impl World {
             | Fault::StartAnew { .. }
             | Fault::StrayBowOut { .. }
             | Fault::StepDown { .. }
+            | Fault::Reload { .. }
             | Fault::AddressLost { .. }
             | Fault::NewMac { .. }
             | Fault::WrongPassword { .. }

@@ -8,6 +8,7 @@ use vipd::engine::Placement;
 use super::checker::time;
 use super::faults::{FAULT_HOLD, Fault};
 use super::moods;
+use super::reload::Change;
 use super::rng::Rng;
 use super::sabotage::Sabotage;
 use super::setup::{
@@ -203,7 +204,8 @@ fn intervals(hosts: usize, ranks: Ranks, advbase: u8, rng: &mut Rng) -> Vec<Inte
 fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng, mut moods: Option<&mut Rng>) -> Nanos {
     let settling = world.settling_time();
     let starts = world.setup.hosts.iter().map(|host| host.starts_at);
-    let mut at = starts.max().unwrap_or(0) + rng.range(settling / 2, settling * 3 / 2);
+    let starts = starts.max().unwrap_or(0);
+    let mut at = starts + rng.range(settling / 2, settling * 3 / 2);
     let mut hold = 0;
     let mut last = 0;
     let startup = world.setup.hosts.iter().map(|host| host.startup_delay);
@@ -242,7 +244,91 @@ fn plan(world: &mut World, flavour: Flavour, rng: &mut Rng, mut moods: Option<&m
             _ => settling * 5 / 4,
         };
     }
+    if world.setup.seed % 3 == 1 {
+        at = at.max(plan_reloads(world, flavour, starts, at));
+    }
     at.max(last) + settling * 3 + 6 * SECOND + hold + startup
+}
+
+/// Changes of the configuration, amid the faults. Their chance is their own, so that
+/// the other worlds stay what they are. Returns when the last one is over.
+fn plan_reloads(world: &mut World, flavour: Flavour, from: Nanos, until: Nanos) -> Nanos {
+    let mut rng = Rng::new(world.setup.seed ^ 0x5e7_0f0f);
+    let settling = world.settling_time();
+    let hosts = 0..world.setup.hosts.len();
+    let mut vipd: Vec<usize> = hosts
+        .filter(|h| world.setup.hosts[*h].program == Program::Vipd)
+        .collect();
+    let mut end = from;
+    for _ in 0..rng.range(1, 4) {
+        let mut at = rng.range(from, until.max(from + settling));
+        let host = rng.pick(&vipd);
+        let group = rng.index(world.setup.groups.len());
+        let mut reload = |world: &mut World, at: Nanos, host: usize, change: Change| {
+            world.at(at, Event::Fault(Fault::Reload { host, change }));
+            end = end.max(at);
+        };
+        match rng.range(0, 5) {
+            0 => reload(world, at, host, Change::Nothing),
+            1 => {
+                if let Some(advskew) = other_skew(world, group, &mut rng) {
+                    // Who divides a tie by configuration has divided it.
+                    for g in 0..world.setup.groups.len() {
+                        if g == group || world.setup.is_tied {
+                            reload(world, at, host, Change::Skew { group: g, advskew });
+                        }
+                    }
+                }
+            }
+            // A host that lacks a part of a tie cannot take all of it; and the delay of one
+            // that is back is as after a start, which no judge here waits for.
+            2 if world.setup.is_tied || world.setup.hosts[host].startup_delay > 0 => {}
+            2 => {
+                let lasts = rng.range(MILLISECOND, settling * 3 / 2);
+                let fault = Fault::GroupRemoved { host, group, lasts };
+                world.at(at, Event::Fault(fault));
+                end = end.max(at + lasts);
+            }
+            // UCARP is never told.
+            _ if flavour == Flavour::Legacy => {}
+            3 | 4 => {
+                for has in [true, false].into_iter().take(rng.range(1, 2) as usize) {
+                    rng.shuffle(&mut vipd);
+                    for host in vipd.iter().copied() {
+                        reload(world, at, host, Change::Spare { group, has });
+                        at += rng.range(0, settling);
+                    }
+                }
+            }
+            _ => {
+                for _ in 0..3 {
+                    rng.shuffle(&mut vipd);
+                    for host in vipd.iter().copied() {
+                        reload(world, at, host, Change::Keys);
+                        at += rng.range(0, settling / 2);
+                    }
+                }
+            }
+        }
+    }
+    end
+}
+
+/// A rank that no host of the group has, where each has its own.
+fn other_skew(world: &World, group: usize, rng: &mut Rng) -> Option<u8> {
+    let taken = world.setup.hosts.iter().map(|host| host.intervals[group]);
+    let taken: Vec<Interval> = taken.collect();
+    let advbase = taken[0].advbase;
+    let is_distinct = taken
+        .iter()
+        .enumerate()
+        .all(|(place, interval)| interval.advbase == advbase && !taken[..place].contains(interval));
+    let mut skews: Vec<u8> = match advbase {
+        0 => (1..12).collect(),
+        _ => (0..25).map(|n| n * 4).collect(),
+    };
+    skews.retain(|skew| !taken.iter().any(|interval| interval.advskew == *skew));
+    (is_distinct && !skews.is_empty()).then(|| rng.pick(&skews))
 }
 
 fn fault(world: &World, flavour: Flavour, settling: Nanos, rng: &mut Rng) -> Fault {

@@ -56,7 +56,8 @@ impl World {
             .filter(|h| {
                 let host = &self.hosts[*h];
                 let is_up = host.is_running() && host.kernel.nics[ask.lan].up;
-                is_up && !host.sends_fail && !self.told(*h, g).withheld
+                let has_group = !host.file.absent.contains(&g);
+                is_up && has_group && !host.sends_fail && !self.told(*h, g).withheld
             })
             .collect();
         let is_settled = self.quiet_from + self.settling_time() <= ask.asked_at;

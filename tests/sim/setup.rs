@@ -126,7 +126,7 @@ impl Setup {
             };
             GroupConfig {
                 name: format!("group{g}"),
-                interface: InterfaceId(group.lan as u16),
+                interface: InterfaceId(group.lan as u32),
                 vhid: group.vhid,
                 vips: group.vips.clone(),
                 auth: Auth::new(key(PASSWORD), self.auth),
@@ -154,10 +154,17 @@ impl Setup {
 
     /// Which group of which LAN has this address.
     pub fn group_of(&self, lan: usize, address: [u8; 4]) -> Option<usize> {
-        let has = |group: &GroupSetup| {
-            group.lan == lan && group.vips.iter().any(|vip| vip.octets() == address)
+        let has = |(g, group): (usize, &GroupSetup)| {
+            let spare = self.spare(g);
+            let mut vips = group.vips.iter().chain([&spare]);
+            group.lan == lan && vips.any(|vip| vip.octets() == address)
         };
-        self.groups.iter().position(has)
+        self.groups.iter().enumerate().position(has)
+    }
+
+    /// An address that hosts may have in group `g` besides those that all have.
+    pub fn spare(&self, g: usize) -> Ipv4Addr {
+        Ipv4Addr::new(10, self.groups[g].lan as u8, 100 + g as u8, 200)
     }
 }
 

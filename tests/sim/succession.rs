@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vipd::carp::{Policy, Reason, Session};
-use vipd::engine::{Engine, GroupId};
+use vipd::engine::Engine;
 
 use super::checker::{Checker, time};
 use super::lan::Frame;
@@ -63,7 +63,10 @@ impl World {
     /// An advert is at the host, whether its daemon runs or not: one that starts
     /// listens before it acts.
     pub(super) fn delivered(&mut self, to: usize, frame: &Frame) {
-        if let (super::lan::Origin::Node(from), Some(sent)) = (frame.origin, frame.advert) {
+        if let (super::lan::Origin::Node(from), Some(sent)) = (frame.origin, frame.advert)
+            // What is sent in a set that the host does not have comes in the other one, too.
+            && self.has_set_of(to, sent.group, frame)
+        {
             let is_of_use = self.can_believe(from, to, sent.group);
             let reach = self.reach_mut(from, to, sent.group);
             if is_of_use {
@@ -90,7 +93,7 @@ impl World {
     /// Whether a host that could not ask does not believe another.
     pub(super) fn cannot_know(&self, engine: &Engine, host: usize, other: usize, g: usize) -> bool {
         let sender = self.view(other, g).map(|view| view.session);
-        let receiver = engine.group(GroupId(g as u32));
+        let receiver = engine.group(self.group_id(host, g));
         let knows = receiver.is_some_and(|receiver| {
             let mut sessions = receiver.signing_peers.iter().map(|(_, session)| *session);
             sessions.any(|session| Some(session) == sender)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use vipd::carp::{Authenticator, Role};
-use vipd::engine::{GroupId, GroupView};
+use vipd::engine::GroupView;
 use vipd::mac::MacAddr;
 
 use super::checker::Violation;
@@ -94,6 +94,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// From when on the world can be expected to settle.
     pub quiet_from: Nanos,
+    /// Whether hosts are to have the spare address of a group, once all are changed.
+    pub rollouts: BTreeMap<usize, bool>,
     /// What the client's last request came to.
     pub last_answers: BTreeMap<usize, (Nanos, BTreeSet<MacAddr>)>,
 }
@@ -115,6 +117,7 @@ impl World {
             trace: trace.then(Vec::new),
             violation: None,
             quiet_from: 0,
+            rollouts: BTreeMap::new(),
             last_answers: BTreeMap::new(),
             setup,
         };
@@ -290,7 +293,7 @@ impl World {
         self.hosts[host]
             .engine
             .as_ref()?
-            .group(GroupId(group as u32))
+            .group(self.group_id(host, group))
     }
 
     pub fn role(&self, host: usize, group: usize) -> Option<Role> {

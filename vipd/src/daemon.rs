@@ -33,6 +33,7 @@ mod ledger;
 mod operator;
 mod port;
 pub mod preflight;
+mod reload;
 mod report;
 mod requests;
 mod signals;
@@ -46,6 +47,7 @@ use addresses::Placing;
 pub use ledger::reread as reread_ledger;
 use port::Port;
 pub use preflight::Checked;
+pub use reload::Source;
 use signals::{Command, Signals};
 use signers::Signers;
 use states::States;
@@ -107,6 +109,8 @@ pub enum Error {
     Signals(#[source] std::io::Error),
     #[error("cannot start a thread that writes down which hosts sign")]
     Signers(#[source] std::io::Error),
+    #[error("cannot start a thread that reloads the configuration")]
+    Reloads(#[source] std::io::Error),
     #[error("cannot start a thread that writes down what the operator orders")]
     Operator(#[source] std::io::Error),
     #[error("cannot start a thread that talks to the service manager")]
@@ -125,6 +129,8 @@ pub struct Daemon {
     requests: mpsc::Receiver<control::Request>,
     /// Serves metrics for as long as the daemon runs, where it is to.
     _metrics: Option<metrics::Server>,
+    /// Where they were to be served at the start.
+    metrics_at: Option<std::net::SocketAddr>,
     scrapes: Option<mpsc::Receiver<metrics::Scrape<Status>>>,
     states: States,
     signals: Signals,
@@ -143,6 +149,7 @@ pub struct Daemon {
     /// ARP claims of others that the engine has been told of.
     conflicts: BTreeMap<GroupId, u64>,
     process: Process,
+    reloads: reload::Reloads,
     health: health::Health,
     hooks: hooks::Hooks,
     supervision: Supervision,
@@ -210,6 +217,7 @@ impl Daemon {
             control,
             requests,
             _metrics: metrics,
+            metrics_at: config.metrics,
             scrapes,
             states,
             signals,
@@ -224,6 +232,7 @@ impl Daemon {
             next_token: 0,
             conflicts: BTreeMap::new(),
             process: config.process,
+            reloads: reload::Reloads::new(paths).map_err(Error::Reloads)?,
             health: health::Health::new(),
             hooks: hooks::Hooks::new(),
             supervision,
@@ -231,6 +240,7 @@ impl Daemon {
         if daemon.process.realtime {
             realtime::enter()?;
         }
+        daemon.reloads.track(&config.extras);
         // Before the groups take part.
         daemon.apply_orders();
         match daemon.take_host(checked, config.extras).await {
@@ -271,6 +281,7 @@ impl Daemon {
                 Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
+                Event::Prepared(prepared) => self.finish_reload(prepared),
                 Event::Answer(answer) => self.handle_answer(answer),
                 Event::HookEnd(token, ended) => self.handle_hook_end(token, &ended),
                 Event::Scrape(scrape) => self.snapshot_for(scrape),
@@ -279,6 +290,7 @@ impl Daemon {
             self.fire_if_due();
             self.publish_states();
             self.put_responders_back();
+            self.settle();
             // In a flood of adverts `wait` tells of nothing else.
             if let Ok(event) = self.events.try_recv() {
                 self.handle_netlink(event);
@@ -332,6 +344,7 @@ impl Daemon {
             Some(event) = self.events.recv() => Event::Netlink(event),
             () = self.alarm.until(deadline) => Event::Deadline,
             Some(request) = self.requests.recv() => Event::Request(request),
+            prepared = self.reloads.next() => Event::Prepared(prepared),
             Some(answer) = self.health.next_answer() => Event::Answer(answer),
             Some((token, ended)) = self.hooks.next_end() => Event::HookEnd(token, ended),
             Some(scrape) = next_scrape(&mut self.scrapes) => Event::Scrape(scrape),
@@ -441,6 +454,8 @@ enum Event {
     Adverts,
     Netlink(netlink::Event),
     Request(control::Request),
+    /// A configuration was read anew, or is of no use.
+    Prepared(Result<Box<reload::Prepared>, String>),
     /// A check was answered.
     Answer(health::Answer),
     HookEnd(u64, command::Ended),

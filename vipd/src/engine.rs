@@ -28,19 +28,23 @@ mod announce;
 mod config;
 mod episode;
 mod group;
+mod reconfigure;
 mod tie;
 
 pub use crate::carp::Fitness;
 pub use config::{Auth, Config, GroupConfig, Placement};
 pub use group::{GroupCounters, GroupView};
+pub use reconfigure::Ids;
 
 use group::Group;
 
-/// An interface, by its place in [`Config::interfaces`].
+/// An interface: at the start its place in [`Config::interfaces`]. One that is added
+/// later gets a number that none had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct InterfaceId(pub u16);
+pub struct InterfaceId(pub u32);
 
-/// A group, by its place in [`Config::groups`].
+/// A group: at the start its place in [`Config::groups`]. One that is added later
+/// gets a number that none had before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupId(pub u32);
 
@@ -121,6 +125,8 @@ pub enum Effect {
     Address,
     /// An announcement was not sent.
     Announce,
+    /// An introduction was not sent.
+    Introduce,
 }
 
 /// What is to be done, in this order.
@@ -128,8 +134,8 @@ pub enum Effect {
 pub enum Output {
     /// Put the frame on the wire. For [`Purpose::Advert`] the engine must be
     /// told `Sent` or `Failed` before the next output is taken, for
-    /// [`Purpose::Announce`] `Failed` if it was not sent; the failure of others is
-    /// of no consequence.
+    /// [`Purpose::Announce`] and [`Purpose::Introduce`] `Failed` if it was not sent;
+    /// the failure of others is of no consequence.
     Transmit {
         interface: InterfaceId,
         group: GroupId,
@@ -167,6 +173,26 @@ pub enum Output {
         interface: InterfaceId,
         group: GroupId,
     },
+    /// The responder is to know these addresses as the group's, beside those that it
+    /// knows: silent without a lease. All of them, where the group has just begun. On
+    /// `lo` they are put there now. `Failed` if it could not be told.
+    Know {
+        interface: InterfaceId,
+        group: GroupId,
+        vips: Vec<Ipv4Addr>,
+    },
+    /// The group does not have these any more: silent at once, then off the interface
+    /// or `lo`, then the responder's no more.
+    Drop {
+        interface: InterfaceId,
+        group: GroupId,
+        vips: Vec<Ipv4Addr>,
+    },
+    /// The group is no more. The addresses that it had were dropped before.
+    Forget {
+        interface: InterfaceId,
+        group: GroupId,
+    },
     /// Keep for the next start that a host with this address signs.
     Remember { group: GroupId, signer: Ipv4Addr },
     /// Tell the operator.
@@ -197,6 +223,13 @@ pub enum Event {
     },
     /// Adverts with this vhid do not verify: another password or address set.
     BadDigest {
+        group: GroupId,
+        from: Ipv4Addr,
+        mismatch: Mismatch,
+    },
+    /// A peer's addresses are being changed: it says everything in two sets, of which
+    /// this host has one.
+    OtherSet {
         group: GroupId,
         from: Ipv4Addr,
         mismatch: Mismatch,
@@ -243,7 +276,10 @@ pub enum Rejection {
 }
 
 struct Interface {
+    id: InterfaceId,
     name: String,
+    /// Not configured any more, until the last of its groups has left.
+    is_retired: bool,
     link: Option<Link>,
     rejected: Rejected,
 }
@@ -252,6 +288,10 @@ struct Interface {
 pub struct Engine {
     interfaces: Vec<Interface>,
     groups: Vec<Group>,
+    /// Groups that are configured no more, until clients have heard their successors.
+    leaving: Vec<Group>,
+    /// The numbers of the next interface and group.
+    next_ids: (u32, u32),
     outputs: VecDeque<Output>,
     has_ended: bool,
 }
@@ -261,24 +301,18 @@ impl Engine {
     /// adverts' counters begin there. No group takes part before its
     /// interface's first `Input::Link`.
     pub fn new(config: Config, seed: u64) -> Self {
-        let interfaces = config
-            .interfaces
-            .into_iter()
-            .map(|name| Interface {
-                name,
-                link: None,
-                rejected: Rejected::new(),
-            })
-            .collect();
-        let groups = config
-            .groups
-            .into_iter()
-            .zip(0..)
-            .map(|(group, index)| Group::new(GroupId(index), group, mix(seed, index)))
-            .collect();
+        let interfaces = config.interfaces.into_iter().zip(0..);
+        let interfaces = interfaces.map(|(name, index)| Interface::new(InterfaceId(index), name));
+        let interfaces: Vec<_> = interfaces.collect();
+        let groups = config.groups.into_iter().zip(0..);
+        let groups =
+            groups.map(|(group, index)| Group::new(GroupId(index), group, mix(seed, index)));
+        let groups: Vec<_> = groups.collect();
         Self {
+            next_ids: (interfaces.len() as u32, groups.len() as u32),
             interfaces,
             groups,
+            leaving: Vec::new(),
             outputs: VecDeque::new(),
             has_ended: false,
         }
@@ -319,6 +353,7 @@ impl Engine {
                 for group in &mut self.groups {
                     group.handle_deadline(now, out);
                 }
+                self.forget_drained(now);
             }
             Input::Link { interface, link } => self.handle_link(interface, link, now),
             Input::Adopt {
@@ -333,6 +368,7 @@ impl Engine {
             }
             Input::Failed { group, effect } => {
                 self.with(group, |group, out| group.handle_failure(effect, now, out));
+                self.handle_failure_of_leaving(group, effect, now);
             }
             Input::Placed { group } => self.with(group, |group, out| group.handle_placed(now, out)),
             Input::AddressLost { interface, address } => {
@@ -388,50 +424,67 @@ impl Engine {
     /// Whether nothing is left to be done after `Input::Shutdown`: no group takes
     /// traffic any more for an address it gave away.
     pub fn is_drained(&self) -> bool {
-        !self.groups.iter().any(Group::is_draining)
+        !self.members().any(Group::is_draining)
     }
 
     /// What to do next; `None` when everything is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let next = self.outputs.pop_front();
+        if next.is_none() {
+            self.end_leaving();
+        }
+        next
     }
 
     /// When to hand in `Input::Deadline`, if nothing happens before. A moment
     /// in the past means at once.
     pub fn poll_timeout(&self) -> Option<Instant> {
         debug_assert!(self.outputs.is_empty(), "drain the outputs before sleeping");
-        self.groups.iter().filter_map(Group::poll_timeout).min()
+        self.members().filter_map(Group::poll_timeout).min()
     }
 
+    /// Those that are configured, in the order in which they came.
     pub fn groups(&self) -> impl Iterator<Item = GroupView<'_>> {
         self.groups.iter().map(Group::view)
     }
 
+    /// Also one that is configured no more, until [`Output::Forget`] and what came with it
+    /// is done.
     pub fn group(&self, id: GroupId) -> Option<GroupView<'_>> {
-        self.groups.get(id.0 as usize).map(Group::view)
+        let mut members = self.members();
+        members.find(|group| group.id() == id).map(Group::view)
     }
 
     /// As configured; empty for an id that is not.
     pub fn interface_name(&self, id: InterfaceId) -> &str {
-        self.interfaces
-            .get(usize::from(id.0))
-            .map_or("", |interface| &interface.name)
+        self.interface(id).map_or("", |interface| &interface.name)
     }
 
     pub fn link(&self, id: InterfaceId) -> Option<Link> {
-        self.interfaces
-            .get(usize::from(id.0))
-            .and_then(|interface| interface.link)
+        self.interface(id).and_then(|interface| interface.link)
     }
 
     pub fn rejected(&self, id: InterfaceId) -> Option<&Rejected> {
-        self.interfaces
-            .get(usize::from(id.0))
-            .map(|interface| &interface.rejected)
+        self.interface(id).map(|interface| &interface.rejected)
+    }
+
+    fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.iter().find(|interface| interface.id == id)
+    }
+
+    fn interface_mut(&mut self, id: InterfaceId) -> Option<&mut Interface> {
+        let mut interfaces = self.interfaces.iter_mut();
+        interfaces.find(|interface| interface.id == id)
+    }
+
+    /// With those that are leaving.
+    fn members(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter().chain(&self.leaving)
     }
 
     fn with(&mut self, id: GroupId, act: impl FnOnce(&mut Group, &mut VecDeque<Output>)) {
-        if let Some(group) = self.groups.get_mut(id.0 as usize) {
+        let mut groups = self.groups.iter_mut();
+        if let Some(group) = groups.find(|group| group.id() == id) {
             act(group, &mut self.outputs);
         }
     }
@@ -451,6 +504,7 @@ impl Engine {
                 for group in &mut self.groups {
                     group.unplace_if_due(now, &mut self.outputs);
                 }
+                self.forget_drained(now);
             }
             Input::Missed { .. }
             | Input::Link { .. }
@@ -469,9 +523,6 @@ impl Engine {
     }
 
     fn handle_datagram(&mut self, id: InterfaceId, bytes: &[u8], now: Instant) {
-        let Some(interface) = self.interfaces.get_mut(usize::from(id.0)) else {
-            return;
-        };
         let out = &mut self.outputs;
         let rejection = match Packet::parse(bytes) {
             Err(error) => {
@@ -497,15 +548,23 @@ impl Engine {
                     }
                     // Introductions are for all; most are other groups'.
                     (None, Body::Introduction(_)) => return,
-                    (None, Body::Advert { .. }) => Rejection::UnknownVhid,
+                    (None, Body::Advert { advert, trailer }) => {
+                        if let Some(group) = find(&mut self.leaving, id, vhid) {
+                            let trailer = trailer.as_ref();
+                            return group.handle_advert_after_end(&packet, advert, trailer, now);
+                        }
+                        Rejection::UnknownVhid
+                    }
                 }
             }
         };
-        *interface.rejected.entry(rejection).or_default() += 1;
+        if let Some(interface) = self.interface_mut(id) {
+            *interface.rejected.entry(rejection).or_default() += 1;
+        }
     }
 
     fn handle_link(&mut self, id: InterfaceId, link: Link, now: Instant) {
-        let Some(interface) = self.interfaces.get_mut(usize::from(id.0)) else {
+        let Some(interface) = self.interface_mut(id) else {
             return;
         };
         let is_first = interface.link.is_none();
@@ -521,6 +580,18 @@ impl Engine {
             .filter(|group| group.interface() == id)
         {
             group.handle_link(link, reason, now, &mut self.outputs);
+        }
+    }
+}
+
+impl Interface {
+    fn new(id: InterfaceId, name: String) -> Self {
+        Self {
+            id,
+            name,
+            is_retired: false,
+            link: None,
+            rejected: Rejected::new(),
         }
     }
 }

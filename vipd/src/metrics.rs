@@ -284,7 +284,7 @@ const XDP_MODES: [&str; 3] = ["native", "generic", "none"];
 /// How the counters of rejected packets begin.
 const REJECTED: &str = "rejected_";
 
-const HELP: [(&str, &str); 31] = [
+const HELP: [(&str, &str); 32] = [
     (
         "adverts_sent",
         "Adverts that went out, farewells and bow-outs included.",
@@ -308,6 +308,10 @@ const HELP: [(&str, &str); 31] = [
         "Packets of VRRP routers with the group's vhid as their id.",
     ),
     ("looped", "This host's own adverts, come back."),
+    (
+        "other_set",
+        "Messages of peers that were made for the addresses of the other configuration, while both are believed.",
+    ),
     (
         "unsigned_refused",
         "Unsigned adverts where signed ones are due.",

@@ -24,9 +24,11 @@ mod answering;
 mod backup;
 mod fitness;
 mod reason;
+mod reconfigure;
 
 pub use fitness::Fitness;
 pub use reason::Reason;
+pub use reconfigure::Transit;
 
 use super::Interval;
 use super::timers::Timing;
@@ -151,6 +153,8 @@ pub struct Election {
     /// Not the followed master alone: while the role changes hands twice, the
     /// first of three may have been stopped.
     answering: Answering,
+    /// Set while its timers are being changed on all hosts.
+    transit: Option<Transit>,
     condition: Condition,
     /// Nobody is preempted before.
     preempts_from: Option<Instant>,
@@ -167,6 +171,7 @@ impl Election {
             config,
             state: State::Init,
             answering: Answering::default(),
+            transit: None,
             condition: Condition::default(),
             preempts_from: None,
             starts_at: None,
@@ -263,7 +268,7 @@ impl Election {
             },
             State::Master { advertise_at } if now < advertise_at => Outcome::Nothing,
             State::Master { advertise_at } => {
-                let period = self.config.timing.interval.period();
+                let period = self.beat();
                 let on_beat = advertise_at + period;
                 self.state = State::Master {
                     advertise_at: if on_beat > now { on_beat } else { now + period },
@@ -291,7 +296,7 @@ impl Election {
         let (listen_from, hold_until) = if is_fault {
             // Twice the time, for every healthy host to be first. Hosts that
             // share advbase differ by less than one interval.
-            (now + self.config.timing.master_down(None), now + FAULT_HOLD)
+            (now + self.waits().master_down(None), now + FAULT_HOLD)
         } else {
             (now, now)
         };
@@ -464,7 +469,7 @@ impl Election {
                 // What it made of what it heard was not meant to be acted upon.
                 let master = backup.master.filter(|master| !master.is_bow_out());
                 let waits_for = master.map(|master| master.configured);
-                let dies_at = now + self.config.timing.master_down(waits_for);
+                let dies_at = now + self.waits().master_down(waits_for);
                 self.state = State::Backup(Backup {
                     expires_at: Some(dies_at),
                     because: Reason::MasterTimeout,
@@ -504,7 +509,7 @@ impl Election {
     fn silent_at(&self, master: Peer, now: Instant) -> Instant {
         let timing = Timing {
             interval: master.configured,
-            dead_ratio: self.config.timing.dead_ratio,
+            dead_ratio: self.waits().dead_ratio,
         };
         now + timing.earliest_takeover()
     }
@@ -520,10 +525,7 @@ impl Election {
         listen_from: Instant,
         hold_until: Instant,
     ) -> Outcome {
-        let wait = self
-            .config
-            .timing
-            .master_down(master.map(|peer| peer.configured));
+        let wait = self.waits().master_down(master.map(|peer| peer.configured));
         let dies_at = listen_from + wait;
         let backup = Backup {
             expires_at: Some(dies_at),
@@ -542,7 +544,7 @@ impl Election {
         self.condition.shown = self.fitness().demotion;
         let state = State::Master {
             // The first advert is the caller's immediate duty; this is the second.
-            advertise_at: now + self.config.timing.interval.period(),
+            advertise_at: now + self.beat(),
         };
         self.change(state, reason, last)
     }

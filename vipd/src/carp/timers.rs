@@ -2,6 +2,27 @@
 //!
 //! One file, because the two must fit: the lease ends before any correct peer
 //! takes over.
+//!
+//! **While timers are changed on a living group** some hosts have the new ones and
+//! some the old, and a host that was changed cannot know which. The lease fits only
+//! if no host promises more than another waits for. So for a while after advbase or
+//! deadratio were changed, a host counts with both, each time with the safer one:
+//! as a master it leases, and advertises, by [`Timing::shorter`], as a backup it
+//! waits by [`Timing::longer`].
+//!
+//! - *Changed master, backup as before.* The backup waits by the old timers, and by
+//!   what is advertised, which are both no shorter than the shorter ones.
+//! - *Master as before, changed backup.* Its lease is of the old timers, and the
+//!   backup waits no less than those.
+//! - *Both changed.* Shorter against longer.
+//! - *The lease that is in the map at the moment of the change.* Peers have heard the
+//!   advert that it stands on and wait by it, or longer; so it stays. But from the
+//!   first advert on that says the new interval they may wait by that alone. So the
+//!   master first cuts the lease to what it will have from now on, and only then
+//!   advertises: between the two, too, nothing is promised that is not waited for.
+//!
+//! advskew needs none of this: the lease does not depend on it, and every host waits
+//! for what the master advertises.
 
 use std::time::Duration;
 
@@ -117,6 +138,33 @@ impl Timing {
         }
     }
 
+    /// Whether a host with the other timers waits, or promises, something else.
+    pub fn differs(self, other: Self) -> bool {
+        (self.interval.advbase, self.dead_ratio) != (other.interval.advbase, other.dead_ratio)
+    }
+
+    /// By which a master promises no more than it would with either of the two.
+    #[must_use]
+    pub fn shorter(self, other: Self) -> Self {
+        let rank = |timing: &Self| (timing.interval.advbase, timing.interval.advskew);
+        let faster = std::cmp::min_by_key(self, other, rank);
+        Self {
+            interval: faster.interval,
+            dead_ratio: self.dead_ratio.min(other.dead_ratio),
+        }
+    }
+
+    /// By which a backup waits no less than it would with either of the two. The
+    /// skew is this one's: it orders the backups.
+    #[must_use]
+    pub fn longer(self, other: Self) -> Self {
+        let advbase = self.interval.advbase.max(other.interval.advbase);
+        Self {
+            interval: Interval::new(advbase, self.interval.advskew),
+            dead_ratio: self.dead_ratio.max(other.dead_ratio),
+        }
+    }
+
     /// Whether the lease can end before the next advert renews it.
     pub fn has_gaps(self) -> bool {
         self.lease() <= self.interval.period()
@@ -213,6 +261,48 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn while_timers_are_changed_no_host_promises_more_than_another_waits_for() {
+        let timings = [
+            (0, 1, 3),
+            (0, 3, 20),
+            (1, 0, 1),
+            (1, 0, 3),
+            (1, 200, 5),
+            (3, 0, 2),
+        ];
+        let timings = timings.map(|(advbase, advskew, ratio)| timing(advbase, advskew, ratio));
+        for (old, new) in timings
+            .iter()
+            .flat_map(|old| timings.map(|new| (*old, new)))
+        {
+            // Each of the two is as before, was changed, or was started with the new ones.
+            let leases = [
+                (old, old),
+                (new.shorter(old), old),
+                (new.shorter(old), new),
+                (new, new),
+            ];
+            for ((promise, advertised), waits) in leases
+                .into_iter()
+                .flat_map(|lease| [old, new.longer(old)].map(|waits| (lease, waits)))
+            {
+                // One that is past the change beside one that is before it is no rollout.
+                if promise == new && waits == old && new.differs(old) {
+                    continue;
+                }
+                let wait = waits.master_down(Some(advertised.interval));
+                assert!(
+                    promise.lease() < wait,
+                    "{old:?} to {new:?}: {promise:?}, {waits:?}"
+                );
+            }
+            // A host started with the new timers waits by what is advertised.
+            let wait = new.master_down(Some(new.interval));
+            assert!(new.shorter(old).lease() < wait, "{old:?} to {new:?}");
         }
     }
 

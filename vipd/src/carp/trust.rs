@@ -152,6 +152,9 @@ const KNOWN: usize = 256;
 /// Questions at the start, as packets get lost.
 const QUESTIONS: u8 = 3;
 
+/// How long until an introduction is tried again that could not be sent.
+const OWED_AFTER: Duration = Duration::from_secs(1);
+
 impl Trust {
     /// `seed` is random, and different at each start. `signers` are the addresses
     /// that have signed before this start. `period` is the time between adverts.
@@ -173,7 +176,7 @@ impl Trust {
             renew_at: None,
             renew_if_sent_at: None,
             considered: None,
-            gap: (period / 4).clamp(Duration::from_millis(1), Duration::from_millis(250)),
+            gap: gap(period),
         }
     }
 
@@ -195,6 +198,20 @@ impl Trust {
     pub fn resume(&mut self, session: Session, now: Instant) {
         self.session = session;
         self.sent = self.sent.max(now.as_nanos());
+    }
+
+    /// How it signs and believes, and how often it advertises, from now on.
+    pub fn reconfigure(&mut self, policy: Policy, period: Duration) {
+        self.policy = policy;
+        self.gap = gap(period);
+        if policy == Policy::Off {
+            self.stop();
+        }
+    }
+
+    /// Addresses from which a host has signed, at any time.
+    pub fn signers(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.signers.iter().copied()
     }
 
     /// The number of the next message.
@@ -425,6 +442,14 @@ impl Trust {
         ask_at.into_iter().chain(self.renew_at).min()
     }
 
+    /// An introduction could not be sent. Whoever asked does not know this host, and
+    /// would not believe it as a master: it is owed, and tried again after a while.
+    pub fn introduction_failed(&mut self, now: Instant) {
+        if self.policy != Policy::Off && self.ask_at.is_none() {
+            self.ask_at = Some((now + OWED_AFTER, 1));
+        }
+    }
+
     /// Whether it is time for one of the questions that nobody provoked.
     pub fn asks_if_due(&mut self, now: Instant) -> bool {
         if self.renew_at.take_if(|at| *at <= now).is_some() {
@@ -488,6 +513,11 @@ impl Trust {
             }
         }
     }
+}
+
+/// Least time between two questions, for a host that advertises so often.
+fn gap(period: Duration) -> Duration {
+    (period / 4).clamp(Duration::from_millis(1), Duration::from_millis(250))
 }
 
 #[cfg(test)]

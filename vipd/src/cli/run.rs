@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -13,7 +14,7 @@ use crate::config::value::{
     SIGN_WITH, VHID, XdpModeName,
 };
 use crate::config::{Config, DEFAULT_PATH, Faults, GroupFlags, Process};
-use crate::daemon::{self, Daemon, preflight};
+use crate::daemon::{self, Daemon, Source, preflight};
 use crate::io::secret;
 use crate::log;
 
@@ -102,9 +103,17 @@ fn parse_key(text: &str) -> Result<(u8, PathBuf), String> {
 
 pub(super) fn run(args: &RunArgs, common: &Common) -> Exit {
     let paths = common.paths();
-    let config = match args.to_flags() {
+    let file = args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
+    let flags = args.to_flags();
+    // Flags cannot change.
+    let source: Option<Source> = flags.is_none().then(|| {
+        let file = file.to_owned();
+        let source = move || Config::load(&file).map_err(|faults| faults.to_string());
+        Arc::new(source) as Source
+    });
+    let config = match flags {
         Some(flags) => Config::from_flags(&flags),
-        None => Config::load(args.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))),
+        None => Config::load(file),
     };
     let config = match config {
         Ok(config) => Config {
@@ -136,7 +145,10 @@ pub(super) fn run(args: &RunArgs, common: &Common) -> Exit {
         Err(error) => return complain(&error, Exit::Failed),
     };
     let ended = runtime.block_on(async {
-        let daemon = Daemon::start(config, &paths, checked).await?;
+        let mut daemon = Daemon::start(config, &paths, checked).await?;
+        if let Some(source) = source {
+            daemon = daemon.reloading(source);
+        }
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         daemon.run().await
     });

@@ -79,8 +79,10 @@ impl Daemon {
     }
 
     pub(super) fn place(&mut self, interface: InterfaceId, group: GroupId) {
-        let port = &self.ports[usize::from(interface.0)];
-        let Some(ifindex) = port.ifindex() else {
+        let Some((port, ifindex)) = self
+            .port(interface)
+            .and_then(|port| Some((port, port.ifindex()?)))
+        else {
             let failed = Input::Failed {
                 group,
                 effect: Effect::Address,
@@ -106,8 +108,10 @@ impl Daemon {
         // What is still being placed is of no interest any more; requests are
         // performed in order, so the removal is the last word.
         self.placing.remove(&group);
-        let port = &self.ports[usize::from(interface.0)];
-        let Some(ifindex) = port.ifindex() else {
+        let Some((port, ifindex)) = self
+            .port(interface)
+            .and_then(|port| Some((port, port.ifindex()?)))
+        else {
             return;
         };
         for vip in port.vips(group).to_vec() {
@@ -119,6 +123,9 @@ impl Daemon {
     pub(super) fn handle_done(&mut self, token: u64, result: Result<(), String>) {
         if let Err(reason) = &result {
             error!("{reason}");
+        }
+        for port in &mut self.ports {
+            port.removed(token, result.is_ok());
         }
         let of_token = |(_, placing): &(&GroupId, &mut Placing)| placing.tokens.contains(&token);
         let Some((&group, placing)) = self.placing.iter_mut().find(of_token) else {

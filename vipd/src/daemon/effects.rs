@@ -4,16 +4,30 @@ use std::net::Ipv4Addr;
 
 use tracing::error;
 
+use super::port::Port;
 use super::{Daemon, chain, clock, report};
 use crate::engine::{Effect, Event, GroupId, Input, InterfaceId, Output, Purpose};
 
 impl Daemon {
+    /// `None` for an interface that is not configured any more.
+    pub(super) fn port(&self, interface: InterfaceId) -> Option<&Port> {
+        self.ports.iter().find(|port| port.id() == interface)
+    }
+
+    pub(super) fn port_mut(&mut self, interface: InterfaceId) -> Option<&mut Port> {
+        self.ports.iter_mut().find(|port| port.id() == interface)
+    }
+
     /// Hands one input to the engine, and does all that follows.
     pub(super) fn handle(&mut self, input: Input<'_>) {
         if let Input::Fitness { group, .. } = input {
             self.states.changed(group);
         }
         self.engine.handle(input, clock::now());
+        self.perform_all();
+    }
+
+    pub(super) fn perform_all(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             self.perform(output);
         }
@@ -38,7 +52,9 @@ impl Daemon {
                 owner,
                 until,
             } => {
-                let port = &mut self.ports[usize::from(interface.0)];
+                let Some(port) = self.port_mut(interface) else {
+                    return;
+                };
                 if let Err(error) = port.set_group(group, owner.0, until.as_nanos(), vhid.value()) {
                     error!("cannot answer for the group: {}", chain(&error));
                     self.engine.handle(
@@ -55,7 +71,8 @@ impl Daemon {
             }
             Output::Silence { interface, group } => {
                 self.states.answers(group, false);
-                if let Err(error) = self.ports[usize::from(interface.0)].silence(group) {
+                let port = self.port_mut(interface);
+                if let Some(Err(error)) = port.map(|port| port.silence(group)) {
                     error!(
                         "cannot silence the group before its lease ends: {}",
                         chain(&error)
@@ -67,6 +84,17 @@ impl Daemon {
             }
             Output::PlaceAddresses { interface, group } => self.place(interface, group),
             Output::RemoveAddresses { interface, group } => self.unplace(interface, group),
+            Output::Know {
+                interface,
+                group,
+                vips,
+            } => self.know(interface, group, &vips),
+            Output::Drop {
+                interface,
+                group,
+                vips,
+            } => self.drop_vips(interface, group, &vips),
+            Output::Forget { interface, group } => self.forget(interface, group),
             Output::Remember { group, signer } => {
                 if let Some(group) = self.engine.group(group) {
                     self.signers.remember(&group.config.name, signer);
@@ -98,8 +126,10 @@ impl Daemon {
         };
         // From before the send: a lease may begin too early, never too late.
         let at = clock::now();
-        let sent = self.ports[usize::from(interface.0)].send(frame);
-        match (purpose, sent) {
+        let Some(port) = self.port(interface) else {
+            return self.not_sent(group, purpose);
+        };
+        match (purpose, port.send(frame)) {
             (Purpose::Advert, Ok(())) => {
                 self.engine.handle(Input::Sent { group, at }, clock::now())
             }
@@ -115,7 +145,8 @@ impl Daemon {
         let effect = match purpose {
             Purpose::Advert => Effect::Send,
             Purpose::Announce => Effect::Announce,
-            Purpose::BowOut | Purpose::Farewell | Purpose::Introduce => return,
+            Purpose::Introduce => Effect::Introduce,
+            Purpose::BowOut | Purpose::Farewell => return,
         };
         self.engine
             .handle(Input::Failed { group, effect }, clock::now());
@@ -123,7 +154,8 @@ impl Daemon {
 
     /// Somebody may have claimed what is ours since the last advert.
     pub(super) fn look_for_conflict(&mut self, interface: InterfaceId, group: GroupId) {
-        let Some(conflict) = self.ports[usize::from(interface.0)].conflict(group) else {
+        let port = self.port(interface);
+        let Some(conflict) = port.and_then(|port| port.conflict(group)) else {
             return;
         };
         let seen = self.conflicts.insert(group, conflict.count).unwrap_or(0);

@@ -192,7 +192,7 @@ impl Daemon {
     }
 
     /// Tells the engine of one group.
-    fn apply_fitness(&mut self, name: &str) {
+    pub(super) fn apply_fitness(&mut self, name: &str) {
         let found = self.engine.groups().find(|group| group.config.name == name);
         if let Some(group) = found.map(|group| group.id) {
             let fitness = self.causes.fitness(name);

@@ -27,6 +27,8 @@ impl Daemon {
                 Event::Adverts => self.read_adverts(TURN),
                 Event::Netlink(event) => self.handle_netlink(event),
                 Event::Request(request) => self.answer(request),
+                // It is too late for it; the thread's own are closed as it ends.
+                Event::Prepared(prepared) => self.refuse_reload(prepared),
                 Event::Answer(answer) => self.handle_answer(answer),
                 Event::HookEnd(token, ended) => self.handle_hook_end(token, &ended),
                 Event::Scrape(scrape) => self.snapshot_for(scrape),
@@ -42,6 +44,7 @@ impl Daemon {
         for port in &mut self.ports {
             port.leave();
         }
+        self.reloads.end().await;
         self.events.close();
         if let Err(error) = self.netlink.shutdown(STOP_PATIENCE).await {
             error!("{}", chain(&error));
@@ -119,6 +122,7 @@ impl Daemon {
     /// Gives back what [`Self::take_host`] took. Every step is tried. The hooks may
     /// still be running.
     pub(super) async fn leave_host(mut self) -> (Hooks, Signals) {
+        self.reloads.end().await;
         for address in self.ledger.addresses().collect::<Vec<_>>() {
             let token = self.token();
             self.netlink
@@ -257,7 +261,7 @@ impl Daemon {
 }
 
 /// The sessions of the groups on an interface, by vhid.
-fn sessions(engine: &Engine, interface: InterfaceId) -> BTreeMap<u8, Session> {
+pub(super) fn sessions(engine: &Engine, interface: InterfaceId) -> BTreeMap<u8, Session> {
     let there = engine
         .groups()
         .filter(|group| group.config.interface == interface);

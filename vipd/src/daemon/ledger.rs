@@ -41,6 +41,7 @@ const KEY: &str = "key";
 /// What the name of an interface's file begins with.
 const PREFIX: &str = "changes-";
 
+#[derive(Clone)]
 pub(super) struct Ledger {
     /// Index of `lo`: 1 in every network namespace, told by netlink anyway.
     ifindex: u32,
@@ -119,6 +120,47 @@ impl Ledger {
 
     pub(super) fn set_ifindex(&mut self, ifindex: u32) {
         self.ifindex = ifindex;
+    }
+
+    /// The same, which vouches for nothing.
+    pub(super) fn without_keys(&self) -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Writes down what is about to be done on the interfaces besides what is written
+    /// there, and sets the settings, before another configuration is applied.
+    pub(super) fn widen(&self) -> Result<(), Error> {
+        for interface in self.on_interface.keys() {
+            let path = self.path(interface);
+            let mut changes = read(&path)?;
+            let on_loopback = self.on_loopback.get(interface).into_iter().flatten();
+            let on_interface = self.on_interface.get(interface).into_iter().flatten();
+            let before = (changes.on_loopback.len(), changes.on_interface.len());
+            changes.on_loopback.extend(on_loopback);
+            changes.on_interface.extend(on_interface);
+            if before == (changes.on_loopback.len(), changes.on_interface.len()) {
+                continue;
+            }
+            match write(&path, &changes) {
+                // As in `set_up_on`.
+                Err(problem) if changes.on_loopback.is_empty() => {
+                    warn!(
+                        "'vipd clean' will not know the addresses: {}",
+                        chain(&problem)
+                    );
+                }
+                written => written?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the settings of one interface back.
+    pub(super) fn restore_one(&self, interface: &str) {
+        self.restore_on(interface);
     }
 
     pub(super) fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> {

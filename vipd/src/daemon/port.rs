@@ -1,6 +1,6 @@
 //! One interface: its responder, its sockets, and what is known of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::task::Context;
@@ -18,12 +18,16 @@ use crate::io::xdp::{self, Adopted, Attach, Mode, Responder};
 use crate::mac::MacAddr;
 use crate::time::Instant;
 
+mod change;
+
 /// A group on this interface.
 pub(super) struct Member {
     id: GroupId,
     vhid: u8,
     vips: Vec<Ipv4Addr>,
     placement: Placement,
+    /// It is configured no more, and clients may not have heard its successor.
+    is_leaving: bool,
     /// When a lease ends that an earlier daemon left for this host.
     left_until_ns: u64,
     /// In which session its adverts were signed.
@@ -37,6 +41,7 @@ impl Member {
             vhid: config.vhid.value(),
             vips: config.vips.clone(),
             placement: config.placement,
+            is_leaving: false,
             left_until_ns: 0,
             left_by: None,
         }
@@ -55,6 +60,11 @@ pub(super) struct Port {
     mode: Mode,
     bpffs: PathBuf,
     members: Vec<Member>,
+    /// VIPs that are being taken off, by the token of the request: nobody answers for
+    /// them, but they are no addresses of the host either.
+    retired: BTreeMap<u64, Ipv4Addr>,
+    /// Not configured any more.
+    is_retired: bool,
     /// What netlink said last; `None` while the interface does not exist.
     link: Option<LinkInfo>,
     /// IPv4 addresses on the interface that are no VIPs, in the order seen.
@@ -89,6 +99,8 @@ impl Port {
             mode,
             bpffs,
             members,
+            retired: BTreeMap::new(),
+            is_retired: false,
             link: None,
             addresses: Vec::new(),
             open: None,
@@ -119,9 +131,7 @@ impl Port {
         };
         let (ifindex, mac) = (*ifindex, *mac);
         let vouched = ledger.vouched_for(&self.name, *xdp_program);
-        // Introductions come under vhid 0.
-        let vhids = self.members.iter().map(|member| member.vhid).chain([0]);
-        let vhids: Vec<u8> = vhids.collect();
+        let vhids = self.vhids();
         // The sockets first: they leave nothing behind.
         let adverts = AdvertSocket::open(&self.name, ifindex, &vhids)?;
         let frames = FrameSocket::open(&self.name, ifindex)?;
@@ -188,8 +198,12 @@ impl Port {
             .map(|member| responder.silence(member.key()))
             .fold(Ok(()), Result::and);
         filled = filled.and_then(|()| responder.forget_others(&groups));
+        let mut vips: BTreeMap<u32, Vec<Ipv4Addr>> = BTreeMap::new();
         for member in &self.members {
-            filled = filled.and_then(|()| responder.set_vips(member.key(), &member.vips));
+            vips.entry(member.key()).or_default().extend(&member.vips);
+        }
+        for (key, vips) in vips {
+            filled = filled.and_then(|()| responder.set_vips(key, &vips));
         }
         match filled {
             Ok(()) => Ok(responder),
@@ -250,11 +264,15 @@ impl Port {
             return false;
         }
         self.close();
+        self.forget_program();
+        true
+    }
+
+    /// The responder that netlink told of last is this port's own, and closed.
+    pub(super) fn forget_program(&mut self) {
         if let Some(link) = &mut self.link {
-            // It was this one's own.
             link.xdp_program = None;
         }
-        true
     }
 
     /// The interface does not exist any more.
@@ -383,10 +401,12 @@ impl Port {
             .unwrap_or_default()
     }
 
-    /// VIPs that are on the interface only while this host is master, or never.
+    /// VIPs that are on the interface only while this host is master, or never; or that
+    /// are being taken off.
     pub(super) fn has_vip(&self, address: Ipv4Addr) -> bool {
         let member = |member: &Member| member.vips.contains(&address);
-        self.members.iter().any(member)
+        let mut retired = self.retired.values();
+        self.members.iter().any(member) || retired.any(|vip| *vip == address)
     }
 
     /// VIPs that must not be on the interface, now that the daemon starts.

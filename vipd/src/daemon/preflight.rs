@@ -41,25 +41,52 @@ pub fn check(config: &Config, paths: &Paths) -> Result<Checked, Error> {
     check_capabilities()?;
     let mut links = Vec::new();
     for (interface, mode) in config.engine.interfaces.iter().zip(&config.xdp_modes) {
-        let link = netlink::lookup(interface)?;
-        let Some(mac) = link.mac.filter(|mac| *mac != [0; 6]) else {
-            return Err(Error::NoEthernet {
-                interface: interface.clone(),
-            });
-        };
-        check_source(config, interface, &link)?;
-        xdp::check(&xdp::Attach {
-            interface,
-            ifindex: link.ifindex,
-            mac,
-            kind: link.kind.as_deref(),
-            program: link.xdp_program,
-            bpffs: &paths.bpffs,
-            mode: *mode,
-        })?;
-        links.push(link);
+        links.push(check_one(config, paths, interface, *mode)?);
     }
     Ok(Checked { links })
+}
+
+/// The same for a daemon that runs: looks at the interfaces that are not `known` yet.
+pub(super) fn check_new(
+    config: &Config,
+    paths: &Paths,
+    known: &[String],
+) -> Result<Vec<LinkInfo>, Error> {
+    let mut links = Vec::new();
+    for (interface, mode) in config.engine.interfaces.iter().zip(&config.xdp_modes) {
+        if !known.contains(interface) {
+            links.push(check_one(config, paths, interface, *mode)?);
+        } else if let Ok(link) = netlink::lookup(interface) {
+            // One that is away for a while is waited for.
+            check_source(config, interface, &link)?;
+        }
+    }
+    Ok(links)
+}
+
+fn check_one(
+    config: &Config,
+    paths: &Paths,
+    interface: &str,
+    mode: xdp::Mode,
+) -> Result<LinkInfo, Error> {
+    let link = netlink::lookup(interface)?;
+    let Some(mac) = link.mac.filter(|mac| *mac != [0; 6]) else {
+        return Err(Error::NoEthernet {
+            interface: interface.to_owned(),
+        });
+    };
+    check_source(config, interface, &link)?;
+    xdp::check(&xdp::Attach {
+        interface,
+        ifindex: link.ifindex,
+        mac,
+        kind: link.kind.as_deref(),
+        program: link.xdp_program,
+        bpffs: &paths.bpffs,
+        mode,
+    })?;
+    Ok(link)
 }
 
 /// Every group has an address to advertise from.
@@ -68,7 +95,7 @@ fn check_source(config: &Config, interface: &str, link: &LinkInfo) -> Result<(),
         config
             .engine
             .interfaces
-            .get(usize::from(group.interface.0))
+            .get(group.interface.0 as usize)
             .is_some_and(|n| n == interface)
     });
     let is_vip = |address| {

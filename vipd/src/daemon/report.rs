@@ -32,6 +32,16 @@ pub(super) fn log(engine: &Engine, event: Event) {
             "adverts do not verify: {}",
             explained(mismatch)
         ),
+        Event::OtherSet {
+            group,
+            from,
+            mismatch,
+        } => info!(
+            group = name(group),
+            peer = %from,
+            "a peer's addresses are being changed, and this host's are not yet, or are already: {}",
+            explained(mismatch)
+        ),
         Event::VrrpRouter { group, from } => warn!(
             group = name(group),
             router = %from,

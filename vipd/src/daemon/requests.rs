@@ -54,7 +54,7 @@ impl Daemon {
             "org.vipd.StepDown" => self.step_down(&parameters, &peer),
             "org.vipd.Reload" => {
                 self.note_order("reload", None, &peer);
-                return self.reload_and_answer(reply);
+                return self.reload(Some(reply));
             }
             _ => {
                 let error = "org.varlink.service.MethodNotFound".to_owned();
@@ -194,48 +194,6 @@ impl Daemon {
         Ok(json!({ "text": format!("{name}: stepped down, where this host was master") }).into())
     }
 
-    /// Answers when the new configuration is in force, or is not.
-    fn reload_and_answer(&mut self, reply: oneshot::Sender<Reply>) {
-        let (tell, told) = oneshot::channel();
-        self.reload(Some(tell));
-        // It waits beside the loop, and does nothing but hand it on.
-        tokio::spawn(async move {
-            let answer = match told.await {
-                Ok(Ok(())) => Ok(json!({ "text": "the configuration is reloaded" }).into()),
-                Ok(Err(text)) => {
-                    let error = "org.vipd.BadConfig".to_owned();
-                    Err((error, json!({ "text": text })))
-                }
-                Err(_) => failed("the daemon ends".to_owned()),
-            };
-            let _ = reply.send(answer);
-        });
-    }
-
-    /// Begins to read the configuration anew. `reply` is told when the new one is in
-    /// force, or why it is not.
-    pub(super) fn reload(&mut self, reply: Option<oneshot::Sender<Result<(), String>>>) {
-        let text = "there is no configuration file to reload: flags need a restart";
-        info!("{text}");
-        let result = Err(text.to_owned());
-        self.reloaded(&result);
-        // Whoever asked may have left.
-        let _ = reply.map(|reply| reply.send(result));
-    }
-
-    /// A reload has come to its end: those who follow are told, and groups that are
-    /// new are as fit as the operator ordered before.
-    pub(super) fn reloaded(&mut self, result: &Result<(), String>) {
-        self.tell(What::Reload {
-            ok: result.is_ok(),
-            text: result.clone().err().unwrap_or_default(),
-        });
-        if result.is_ok() {
-            self.reapply_fitness();
-            self.apply_orders();
-        }
-    }
-
     /// Answers when the orders are on disk.
     fn keep_orders(&self, text: String, reply: oneshot::Sender<Reply>) {
         let path = self.orders_writer.path().display().to_string();
@@ -350,6 +308,6 @@ pub(super) fn not_found(group: &str) -> Refusal {
     ("org.vipd.NotFound".to_owned(), json!({ "group": group }))
 }
 
-fn failed(reason: String) -> Reply {
+pub(super) fn failed(reason: String) -> Reply {
     Err(("org.vipd.Failed".to_owned(), json!({ "reason": reason })))
 }

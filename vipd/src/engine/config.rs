@@ -8,6 +8,7 @@ use crate::carp::{Key, Keyring, Policy, Vhid};
 use crate::time::Duration;
 
 /// The groups of a host.
+#[derive(Clone)]
 pub struct Config {
     /// Names of the interfaces; an [`InterfaceId`] is a place in this list.
     pub interfaces: Vec<String>,
@@ -15,6 +16,7 @@ pub struct Config {
 }
 
 /// What fails over together: the addresses of one virtual host.
+#[derive(Clone)]
 pub struct GroupConfig {
     pub name: String,
     pub interface: InterfaceId,
@@ -43,6 +45,7 @@ impl GroupConfig {
 }
 
 /// By what a group believes its peers, and they it.
+#[derive(Clone)]
 pub struct Auth {
     pub keys: Keyring,
     pub policy: Policy,

@@ -16,6 +16,7 @@ pub(super) enum Kind {
     UnknownKey,
     NoPassword,
     OtherAddresses,
+    OtherSet,
     VrrpRouter,
     UnsignedRefused,
     BadSignature,

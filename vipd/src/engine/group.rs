@@ -2,15 +2,19 @@
 //!
 //! Here is what happens to it; how it takes over and gives up is in `claim`,
 //! what it sends in `frames`, what it hears and believes in `hear`, how fit it is
-//! and with whom it moves in `fitness`.
+//! and with whom it moves in `fitness`, how it goes on with another configuration in
+//! `reconfigure`.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
+mod beat;
 mod claim;
 mod fitness;
 mod frames;
 mod hear;
+mod reconfigure;
+mod sets;
 
 use super::announce::Schedule;
 use super::episode::{Episodes, Kind};
@@ -18,12 +22,16 @@ use super::{
     Duration, Effect, Event, GroupConfig, GroupId, Instant, InterfaceId, Interval, Link, MacAddr,
     Output, Placement, Purpose, Reason, Source, Vhid,
 };
-use crate::carp::trust::Trust;
+use crate::carp::election::Transit;
+use crate::carp::timers::Timing;
+use crate::carp::trust::{Policy, Trust};
 use crate::carp::{
-    Credentials, Election, Fitness, Mismatch, Outcome, Peer, Role, Session, Transition, election,
+    Election, Fitness, Mismatch, Outcome, Peer, Role, Session, Transition, election,
 };
 
+use beat::{Beats, Told};
 use claim::{Claim, Stage};
+use sets::Sets;
 
 /// Least time between two adverts that others provoke.
 const MIN_PROVOKED_GAP: Duration = Duration::from_millis(100);
@@ -48,6 +56,9 @@ pub struct GroupCounters {
     pub bad_digest_unknown_key: u64,
     pub bad_digest_no_password: u64,
     pub bad_digest_addresses: u64,
+    /// Messages of hosts whose addresses are being changed, in the set that this host
+    /// does not have: they say the same in the one that it has.
+    pub other_set: u64,
     /// Packets of VRRP routers with our vhid as their id.
     pub vrrp: u64,
     /// Our own adverts, come back.
@@ -107,7 +118,7 @@ pub struct GroupView<'a> {
 pub(super) struct Group {
     id: GroupId,
     config: GroupConfig,
-    credentials: Credentials,
+    sets: Sets,
     trust: Trust,
     election: Election,
     link: Option<Link>,
@@ -117,7 +128,15 @@ pub(super) struct Group {
     unplace_at: Option<Instant>,
     /// An earlier daemon's lease that this one goes on with.
     adopted: Option<Instant>,
+    /// It is no more.
+    is_forgotten: bool,
     announcements: Schedule,
+    /// Adverts that are on their way out.
+    beats: Beats,
+    /// Addresses that are being added to those that it answers for.
+    adding: Vec<Ipv4Addr>,
+    /// While its timers are being changed on all hosts, and until when.
+    transit: Option<(Transit, Instant)>,
     /// Until when the kernel may answer, whatever this host thinks since: the
     /// last lease that was written, and the one before it.
     written_until: [Option<Instant>; 2],
@@ -135,7 +154,7 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(id: GroupId, config: GroupConfig, seed: u64) -> Self {
         let auth = &config.auth;
-        let credentials = Credentials::new(&auth.keys, config.vhid, &config.addresses());
+        let sets = Sets::new(&config);
         let signers = auth.signers.iter().copied();
         let period = config.timing.interval.period();
         let trust = Trust::new(auth.policy, seed, signers, period);
@@ -149,14 +168,18 @@ impl Group {
         Self {
             id,
             config,
-            credentials,
+            sets,
             trust,
             election,
             link: None,
             claim: None,
             unplace_at: None,
             adopted: None,
+            is_forgotten: false,
             announcements: Schedule::default(),
+            beats: Beats::default(),
+            adding: Vec::new(),
+            transit: None,
             written_until: [None; 2],
             first_counter: seed,
             next_counter: seed,
@@ -174,9 +197,10 @@ impl Group {
             let outcome = self.election.deadline(now);
             self.follow(outcome, now, out);
         }
-        self.advance(now, out);
+        self.advance_if_due(now, out);
         self.announce_if_due(now, out);
         self.unplace_if_due(now, out);
+        self.end_windows_if_due(now);
     }
 
     /// Before it takes over it asks those who may live, and waits for their answer.
@@ -258,6 +282,12 @@ impl Group {
     /// The advert went out: the lease begins, or goes on.
     pub(super) fn handle_sent(&mut self, at: Instant, now: Instant, out: &mut VecDeque<Output>) {
         self.counters.adverts_sent += 1;
+        // From the first on, and only when everybody has been told.
+        let at = match self.beats.tell(Some(at)) {
+            Told::Sent(at) => at,
+            Told::NotYet => return,
+            Told::Failed => return self.handle_beat_failed(now, out),
+        };
         self.election.sent();
         self.trust.sent(now);
         // An advert that left after the lease had ended renews nothing; one that
@@ -266,12 +296,13 @@ impl Group {
             return self.lapse_if_due(now, out);
         }
         let Some(claim) = &mut self.claim else { return };
-        claim.lease_until = at + self.config.timing.lease();
-        claim.lapses_at = at + self.config.timing.lapse();
+        let promises = self.election.promises();
+        claim.lease_until = at + promises.lease();
+        claim.lapses_at = at + promises.lapse();
         match (claim.stage, self.config.placement) {
             (Stage::Advertising, Placement::Interface) => {
                 claim.stage = Stage::Placing;
-                let patience = self.config.timing.lapse().max(LEAST_PLACING);
+                let patience = promises.lapse().max(LEAST_PLACING);
                 claim.place_by = Some(now + patience);
                 self.unplace_at = None;
                 self.place(out);
@@ -293,6 +324,10 @@ impl Group {
             claim.place_by = None;
             self.advance(now, out);
         }
+        if self.has_placed() && self.answer_added(out) && self.is_answering() {
+            self.announcements.begin(now);
+            self.announce_if_due(now, out);
+        }
     }
 
     pub(super) fn handle_failure(
@@ -305,16 +340,15 @@ impl Group {
             Effect::Send => {
                 // The lease is not renewed, so it ends by itself if this goes on.
                 self.counters.send_errors += 1;
-                self.election.send_failed();
-                let event = Event::SendFailed { group: self.id };
-                self.log_once(Kind::SendFailed, event, now, out);
-                let is_unheard = self
-                    .claim
-                    .is_some_and(|claim| claim.stage == Stage::Advertising);
-                if is_unheard && self.election.cannot_send() {
-                    // The role was claimed by a rank that this host has lost.
-                    let outcome = self.election.lapse(Reason::LeaseExpired, now);
-                    self.follow(outcome, now, out);
+                if self.beats.tell(None) != Told::NotYet {
+                    self.handle_beat_failed(now, out);
+                }
+                return;
+            }
+            Effect::Introduce => {
+                // A group whose link is down introduces itself when it is back.
+                if self.election.role() != Role::Init {
+                    self.trust.introduction_failed(now);
                 }
                 return;
             }
@@ -345,6 +379,20 @@ impl Group {
         };
         let outcome = self.election.lapse(reason, now);
         self.follow(outcome, now, out);
+    }
+
+    fn handle_beat_failed(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.election.send_failed();
+        let event = Event::SendFailed { group: self.id };
+        self.log_once(Kind::SendFailed, event, now, out);
+        let is_unheard = self
+            .claim
+            .is_some_and(|claim| claim.stage == Stage::Advertising);
+        if is_unheard && self.election.cannot_send() {
+            // The role was claimed by a rank that this host has lost.
+            let outcome = self.election.lapse(Reason::LeaseExpired, now);
+            self.follow(outcome, now, out);
+        }
     }
 
     pub(super) fn handle_address_lost(
@@ -400,7 +448,7 @@ impl Group {
         now: Instant,
         out: &mut VecDeque<Output>,
     ) {
-        if until <= now + self.config.timing.lease() {
+        if until <= now + self.promises().lease() {
             self.adopted = Some(until);
             self.trust.resume(session, now);
         } else {
@@ -450,6 +498,7 @@ impl Group {
             self.unplace_at,
             self.announcements.poll_timeout(),
             self.trust.poll_timeout(),
+            self.windows_end_at(),
         ]
         .into_iter()
         .flatten()
@@ -573,7 +622,13 @@ impl Group {
 
     fn advertise(&mut self, out: &mut VecDeque<Output>) {
         let interval = self.election.next_advert();
-        self.transmit(interval, Purpose::Advert, out);
+        let adverts = self.transmit(interval, Purpose::Advert, out);
+        self.beats.begin(adverts);
+    }
+
+    /// By what it leases.
+    fn promises(&self) -> Timing {
+        self.election.promises()
     }
 
     fn source_address(&self) -> Option<Ipv4Addr> {

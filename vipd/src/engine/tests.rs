@@ -16,6 +16,7 @@ mod fitness;
 mod lease;
 mod link;
 mod order;
+mod reconfigure;
 mod several;
 mod trust;
 mod wire;
@@ -293,6 +294,8 @@ impl Daemon {
                     }
                 } else if purpose == Purpose::Announce {
                     self.fails(group, Effect::Announce);
+                } else if purpose == Purpose::Introduce {
+                    self.fails(group, Effect::Introduce);
                 }
                 (group, words, frame)
             }
@@ -327,6 +330,9 @@ impl Daemon {
                 assert_eq!(interface, self.view(group).config.interface);
                 (group, "remove".to_string(), Vec::new())
             }
+            Output::Know { group, vips, .. } => (group, format!("know {vips:?}"), Vec::new()),
+            Output::Drop { group, vips, .. } => (group, format!("drop {vips:?}"), Vec::new()),
+            Output::Forget { group, .. } => (group, "forget".to_string(), Vec::new()),
             Output::Log(event) => {
                 let (group, words) = describe_event(event);
                 (group, format!("log {words}"), Vec::new())
@@ -357,10 +363,11 @@ impl Daemon {
         let advert = || {
             let (_, advert) = Advertisement::parse(&frame[14..]).unwrap();
             let auth = Credentials::new(&config.auth.keys, config.vhid, &config.addresses());
-            assert!(auth.verify_digest(advert.counter, &advert.digest));
+            let is_own_set = auth.verify_digest(advert.counter, &advert.digest);
             assert_eq!(advert.vhid, config.vhid);
             let Interval { advbase, advskew } = advert.interval;
-            format!("{advbase}/{advskew}")
+            let set = if is_own_set { "" } else { " of another set" };
+            format!("{advbase}/{advskew}{set}")
         };
         match purpose {
             Purpose::Advert => format!("advert {}", advert()),
@@ -400,6 +407,7 @@ fn describe_event(event: Event) -> (GroupId, String) {
             (group, words)
         }
         Event::BadDigest { group, from, .. } => (group, format!("bad digest of {from}")),
+        Event::OtherSet { group, from, .. } => (group, format!("other set of {from}")),
         Event::VrrpRouter { group, from } => (group, format!("vrrp router {from}")),
         Event::UnsignedRefused { group, from } => (group, format!("unsigned of {from}")),
         Event::BadSignature { group, from, error } => {

@@ -53,7 +53,8 @@ pub(super) fn settle(groups: &mut [Group], now: Instant, out: &mut VecDeque<Outp
 
 /// The group itself, and what moves with it.
 pub(super) fn moves_with(groups: &[Group], id: GroupId) -> Vec<GroupId> {
-    let tie = groups.get(id.0 as usize).and_then(Group::tie);
+    let named = groups.iter().find(|group| group.id() == id);
+    let tie = named.and_then(Group::tie);
     let is_moved = |group: &&Group| group.id() == id || tie.is_some() && group.tie() == tie;
     groups.iter().filter(is_moved).map(Group::id).collect()
 }

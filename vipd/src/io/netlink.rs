@@ -140,6 +140,7 @@ fn ask<T: Send>(
 #[derive(Debug)]
 pub struct Netlink {
     requests: mpsc::UnboundedSender<request::Request>,
+    watched: watch::Sender<Vec<String>>,
     closing: watch::Sender<bool>,
     finished: oneshot::Receiver<()>,
 }
@@ -161,6 +162,8 @@ impl Netlink {
     ) -> Result<(Self, mpsc::Receiver<Event>), Error> {
         let (requests, requests_rx) = mpsc::unbounded_channel();
         let (events, events_rx) = mpsc::channel(EVENTS);
+        let names = interfaces.iter().map(|name| (*name).to_owned()).collect();
+        let (watched, watched_rx) = watch::channel(names);
         let (closing, closing_rx) = watch::channel(false);
         let (finished_tx, finished) = oneshot::channel();
         let outlet = Outlet {
@@ -171,7 +174,7 @@ impl Netlink {
         let runtime = runtime()?;
         let mut monitor = {
             let _guard = runtime.enter();
-            monitor::Monitor::open(interfaces, receive_buffer)
+            monitor::Monitor::open(interfaces, watched_rx, receive_buffer)
                 .map_err(|source| Error::Open { source })?
         };
         thread::Builder::new()
@@ -190,11 +193,19 @@ impl Netlink {
         Ok((
             Self {
                 requests,
+                watched,
                 closing,
                 finished,
             },
             events_rx,
         ))
+    }
+
+    /// Watches these interfaces from now on, and no others. Those that are new are told
+    /// of as at the start.
+    pub fn watch(&self, interfaces: &[&str]) {
+        let names = interfaces.iter().map(|name| (*name).to_owned()).collect();
+        self.watched.send_replace(names);
     }
 
     /// Adds an address; one that is there already is as good.
@@ -213,6 +224,7 @@ impl Netlink {
     pub async fn shutdown(self, patience: Duration) -> Result<(), Error> {
         let Self {
             requests,
+            watched: _,
             closing,
             finished,
         } = self;

@@ -107,6 +107,10 @@ pub fn pins(base: &Path, interface: &str) -> Option<std::path::PathBuf> {
     directory.join(LINK).exists().then_some(directory)
 }
 
+/// The group of VIPs that have none any more. No virtual host has this number, and the
+/// group never has a lease.
+const RETIRED: u32 = 0;
+
 /// What an earlier daemon left, and this one goes on with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Adopted {
@@ -340,7 +344,7 @@ impl Responder {
         for &address in &wanted {
             match self.vips.get(&address) {
                 Some(&other) if other == group => continue,
-                Some(&other) if self.inherited.contains(&other) => {
+                Some(&other) if other == RETIRED || self.inherited.contains(&other) => {
                     inherited_from.insert(address, other);
                 }
                 Some(&other) => {
@@ -378,6 +382,39 @@ impl Responder {
             self.vips.remove(&address);
         }
         self.inherited.remove(&group);
+        Ok(())
+    }
+
+    /// Gives a group more VIPs, as [`Self::set_vips`].
+    pub fn add_vips(&mut self, group: u32, vips: &[Ipv4Addr]) -> Result<(), Error> {
+        let known = self.vips.iter().filter(|&(_, &its)| its == group);
+        let known = known.map(|(&address, _)| Ipv4Addr::from(address));
+        let all: Vec<_> = known.chain(vips.iter().copied()).collect();
+        self.set_vips(group, &all)
+    }
+
+    /// Takes VIPs from their group: nobody answers for them any more, not the kernel
+    /// either, until they are [`Self::release`]d or given to another group. Whatever
+    /// can be taken is, and the first error told.
+    pub fn retire(&mut self, vips: &[Ipv4Addr]) -> Result<(), Error> {
+        let mut retired = Ok(());
+        for address in vips.iter().map(Ipv4Addr::octets) {
+            if let Some(group) = self.vips.get_mut(&address) {
+                match self.maps.add_vip(address, RETIRED) {
+                    Ok(()) => *group = RETIRED,
+                    Err(error) => retired = retired.and(Err(error)),
+                }
+            }
+        }
+        retired
+    }
+
+    /// Requests for a VIP that was retired, and is still, are the kernel's again.
+    pub fn release(&mut self, vip: Ipv4Addr) -> Result<(), Error> {
+        if self.vips.get(&vip.octets()) == Some(&RETIRED) {
+            self.maps.remove_vip(vip.octets())?;
+            self.vips.remove(&vip.octets());
+        }
         Ok(())
     }
 

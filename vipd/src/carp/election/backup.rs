@@ -21,7 +21,7 @@ pub(super) struct Backup {
 impl Election {
     /// What a backup makes of an advert.
     pub(super) fn follow(&self, backup: Backup, peer: Peer, now: Instant) -> Backup {
-        let timing = self.config.timing;
+        let timing = self.waits();
         let is_master = |master: Peer| master.address == peer.address;
         let is_followed = backup.master.is_none_or(is_master);
 

@@ -201,7 +201,7 @@ fn what_is_said_is_what_is_believed() {
         (group.name.as_str(), other.name.as_str()),
         ("web", "eth0-7")
     );
-    assert_eq!(usize::from(other.interface.0), 1);
+    assert_eq!(other.interface.0, 1);
     assert_eq!(group.vips.len(), 2);
     assert_eq!(group.source, "10.0.0.9".parse().ok());
     assert_eq!(group.auth.policy, Policy::Require);

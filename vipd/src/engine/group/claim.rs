@@ -63,7 +63,7 @@ impl Group {
         self.claim = Some(Claim {
             stage: Stage::Advertising,
             lease_until: now,
-            lapses_at: now + self.config.timing.lapse(),
+            lapses_at: now + self.promises().lapse(),
             place_by: None,
             transition,
         });
@@ -90,19 +90,26 @@ impl Group {
         }
     }
 
-    /// Takes the last step if nothing stands in its way.
+    /// Takes the last step if no master before this one is left.
     pub(super) fn advance(&mut self, now: Instant, out: &mut VecDeque<Output>) {
-        let is_waiting = self
-            .claim
-            .is_some_and(|claim| claim.stage == Stage::Waiting);
-        if is_waiting
-            && self
-                .election
-                .predecessor()
-                .is_none_or(|silent_at| now >= silent_at)
-        {
+        if self.is_waiting() && self.election.predecessor().is_none() {
             self.grant(now, out);
         }
+    }
+
+    /// The same, or if its lease has ended: only when all that waits has been read,
+    /// since a host that was stopped in the middle of a claim may have missed that
+    /// the lease was renewed.
+    pub(super) fn advance_if_due(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        let predecessor = self.election.predecessor();
+        if self.is_waiting() && predecessor.is_none_or(|silent_at| now >= silent_at) {
+            self.grant(now, out);
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.claim
+            .is_some_and(|claim| claim.stage == Stage::Waiting)
     }
 
     /// When to try [`Group::advance`] again.
@@ -140,7 +147,7 @@ impl Group {
         let claim = self.claim?;
         Some(match claim.stage {
             // Nobody has heard of this claim, and somebody else may make one.
-            Stage::Advertising => claim.lease_until + self.config.timing.guard().max(LEAST_GRACE),
+            Stage::Advertising => claim.lease_until + self.promises().guard().max(LEAST_GRACE),
             Stage::Placing | Stage::Waiting | Stage::Answering => claim.lapses_at,
         })
     }
@@ -168,6 +175,7 @@ impl Group {
         out: &mut VecDeque<Output>,
     ) {
         self.withdraw(out);
+        self.beats.clear();
         out.push_back(Output::Silence {
             interface: self.interface(),
             group: self.id,
@@ -203,6 +211,7 @@ impl Group {
             | Reason::Resumed => None,
         };
 
+        self.answer_added(out);
         let claim = self.claim.take();
         let stage = claim.map(|claim| claim.stage);
         match (self.config.placement, stage, drain) {

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::sets::Set;
 use super::{
     Duration, Event, Group, Instant, Kind, Outcome, Output, Peer, Reason, Stage, VecDeque,
 };
@@ -59,7 +60,7 @@ impl Group {
         let trailer::Kind::Introduction { asks, answers } = trailer.kind else {
             return;
         };
-        if self.trust.policy() == Policy::Off || !self.is_signed(packet, trailer, now, out) {
+        if self.trust.policy() == Policy::Off || !self.is_signed(None, packet, trailer, now, out) {
             return;
         }
         let (from, session) = (packet.source, trailer.session);
@@ -107,10 +108,8 @@ impl Group {
         out: &mut VecDeque<Output>,
     ) -> Option<Peer> {
         let (group, from) = (self.id, packet.source);
-        if !self
-            .credentials
-            .verify_digest(advert.counter, &advert.digest)
-        {
+        let set = self.sets.verify_digest(advert.counter, &advert.digest);
+        if set.is_none() {
             self.note_bad_digest(from, advert, signature, now, out);
             return None;
         }
@@ -146,10 +145,14 @@ impl Group {
         };
         let is_believed = match signature {
             Some(trailer) if self.trust.policy() != Policy::Off => {
-                self.is_signed(packet, trailer, now, out) && self.is_news(peer, trailer, now, out)
+                self.is_signed(set, packet, trailer, now, out)
+                    && self.is_news(peer, trailer, now, out)
             }
             Some(_) | None => true,
         };
+        if is_believed {
+            self.sets.note_advert(from, advert.counter);
+        }
         is_believed.then_some(peer)
     }
 
@@ -162,7 +165,11 @@ impl Group {
         now: Instant,
         out: &mut VecDeque<Output>,
     ) {
-        self.counters.bad_digest += 1;
+        let is_other_set = self.sets.is_other_set(from, advert.counter);
+        match is_other_set {
+            true => self.counters.other_set += 1,
+            false => self.counters.bad_digest += 1,
+        }
         let mismatch = match self.mismatch {
             Some((of, mismatch, _)) if of == from => mismatch,
             Some((_, _, at)) if now.since(at) < EXPLAIN_GAP => return,
@@ -173,6 +180,15 @@ impl Group {
                 found
             }
         };
+        let group = self.id;
+        if is_other_set {
+            let event = Event::OtherSet {
+                group,
+                from,
+                mismatch,
+            };
+            return self.log_once(Kind::OtherSet, event, now, out);
+        }
         let kind = match mismatch {
             Mismatch::UnknownKey(_) => {
                 self.counters.bad_digest_unknown_key += 1;
@@ -189,7 +205,7 @@ impl Group {
             Mismatch::Unknown => Kind::BadDigest,
         };
         let event = Event::BadDigest {
-            group: self.id,
+            group,
             from,
             mismatch,
         };
@@ -216,13 +232,21 @@ impl Group {
     /// Whether a signature is right, and another host's.
     fn is_signed(
         &mut self,
+        set: Option<Set>,
         packet: &Packet,
         trailer: &Trailer,
         now: Instant,
         out: &mut VecDeque<Output>,
     ) -> bool {
         let (group, from) = (self.id, packet.source);
-        if let Err(error) = self.credentials.verify(trailer, from, &packet.header) {
+        if let Err(error) = self.sets.verify(set, trailer, from, &packet.header) {
+            if self
+                .sets
+                .is_other_set_signed(trailer.session, trailer.number)
+            {
+                self.counters.other_set += 1;
+                return false;
+            }
             self.counters.bad_signature += 1;
             let event = Event::BadSignature { group, from, error };
             self.log_once(Kind::BadSignature, event, now, out);

@@ -273,7 +273,13 @@ fn after_a_shutdown_nothing_is_ever_done_again() {
         Input::StepDown { group: None },
         Input::Shutdown,
     ];
-    for effect in [Effect::Send, Effect::Map, Effect::Address, Effect::Announce] {
+    for effect in [
+        Effect::Send,
+        Effect::Map,
+        Effect::Address,
+        Effect::Announce,
+        Effect::Introduce,
+    ] {
         inputs.push(Input::Failed { group: G0, effect });
     }
     for bytes in &adverts {

@@ -10,6 +10,7 @@ use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::AsyncSocket;
 use rtnetlink::{Handle, MulticastGroup};
+use tokio::sync::watch;
 use tracing::warn;
 
 use super::table::Table;
@@ -17,6 +18,8 @@ use super::{Event, Outlet, wire};
 
 pub(super) struct Monitor {
     table: Table,
+    /// Names of the interfaces to be watched.
+    watched: watch::Receiver<Vec<String>>,
     receive_buffer: usize,
     feed: Feed,
 }
@@ -32,9 +35,14 @@ pub(super) enum News {
 
 impl Monitor {
     /// Subscribes before anything is read, so that no change falls between.
-    pub(super) fn open(interfaces: &[&str], receive_buffer: usize) -> io::Result<Self> {
+    pub(super) fn open(
+        interfaces: &[&str],
+        watched: watch::Receiver<Vec<String>>,
+        receive_buffer: usize,
+    ) -> io::Result<Self> {
         Ok(Self {
             table: Table::new(interfaces),
+            watched,
             receive_buffer,
             feed: subscribe(receive_buffer)?,
         })
@@ -63,7 +71,17 @@ impl Monitor {
             rtnetlink::new_connection().map_err(|_| rtnetlink::Error::RequestFailed)?;
         tokio::spawn(connection);
         self.read(&handle, outlet).await?;
-        while let Some(message) = self.feed.next().await {
+        loop {
+            let message = tokio::select! {
+                message = self.feed.next() => message,
+                Ok(()) = self.watched.changed() => {
+                    self.watch_others(&handle, outlet).await?;
+                    continue;
+                }
+            };
+            let Some(message) = message else {
+                return Ok(());
+            };
             match news(&mut self.table, message) {
                 News::Events(events) => {
                     for event in events {
@@ -73,6 +91,18 @@ impl Monitor {
                 News::Lost => self.read(&handle, outlet).await?,
             }
         }
+    }
+
+    /// Reads those that were not watched before.
+    async fn watch_others(
+        &mut self,
+        handle: &Handle,
+        outlet: &mut Outlet,
+    ) -> Result<(), rtnetlink::Error> {
+        let names = self.watched.borrow_and_update().clone();
+        for name in self.table.watch(&names) {
+            self.read_one(&name, handle, outlet).await?;
+        }
         Ok(())
     }
 
@@ -80,10 +110,20 @@ impl Monitor {
     /// read may follow; the newest is always the last.
     async fn read(&mut self, handle: &Handle, outlet: &mut Outlet) -> Result<(), rtnetlink::Error> {
         for name in self.table.names() {
-            let found = wire::find(handle, &name).await?;
-            for event in self.table.found(&name, found) {
-                outlet.send(event).await;
-            }
+            self.read_one(&name, handle, outlet).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_one(
+        &mut self,
+        name: &str,
+        handle: &Handle,
+        outlet: &mut Outlet,
+    ) -> Result<(), rtnetlink::Error> {
+        let found = wire::find(handle, name).await?;
+        for event in self.table.found(name, found) {
+            outlet.send(event).await;
         }
         Ok(())
     }

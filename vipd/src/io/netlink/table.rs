@@ -20,6 +20,16 @@ impl Table {
         }
     }
 
+    /// Follows these from now on, and no others. Returns those that are new.
+    pub(super) fn watch(&mut self, interfaces: &[String]) -> Vec<String> {
+        self.links.retain(|name, _| interfaces.contains(name));
+        let is_new = |name: &&String| !self.links.contains_key(*name);
+        let new: Vec<String> = interfaces.iter().filter(is_new).cloned().collect();
+        self.links
+            .extend(new.iter().map(|name| (name.clone(), None)));
+        new
+    }
+
     /// An interface as a notification tells it, which is without addresses.
     pub(super) fn link(&mut self, mut link: LinkInfo) -> Vec<Event> {
         let mut events = self.renamed(link.ifindex, &link.name);
