@@ -143,7 +143,7 @@ fn worlds_that_failed_once_do_not_fail_again() {
 /// another is master.
 #[test]
 fn worlds_of_unfit_hosts_that_failed_once_do_not_fail_again() {
-    for seed in [3786, 6292, 8454, 16636] {
+    for seed in [3786, 6292, 8454, 8626, 16636, 25609] {
         let violation = play(seed, true, false).violation;
         assert!(violation.is_none(), "{seed}: {violation:?}");
     }

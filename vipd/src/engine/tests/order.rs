@@ -314,6 +314,34 @@ fn a_vipd_master_that_does_not_hear_this_host_keeps_the_right_to_answer() {
 }
 
 #[test]
+fn who_is_stopped_in_the_middle_of_a_claim_first_reads_whether_the_lease_was_renewed() {
+    // With a dead ratio of 1 the lease before ends sooner than the claim lapses.
+    let mut daemon = Daemon::listening(vec![GroupConfig {
+        preempt: true,
+        timing: timing(1, 0, 1),
+        ..placed(Placement::None)
+    }]);
+    let mut master = Neighbour {
+        is_vipd: true,
+        ..Neighbour::new(HIGHER)
+    };
+    daemon.hear(&master.advert(1, 100));
+    daemon.stall(ms(900));
+    daemon.send_duration = ms(1500);
+    daemon.hear(&master.advert(1, 100));
+    let mut steps = daemon.advance(ms(0));
+    assert_eq!(words(&steps)[0], TAKEOVER[0]);
+    daemon.send_duration = ms(0);
+
+    // What the master has sent meanwhile waits in the socket.
+    steps.extend(daemon.hear(&master.advert(1, 100)));
+    steps.extend(daemon.handle(Input::Deadline));
+
+    assert_eq!(count(&steps, "lease"), 0, "{:?}", words(&steps));
+    assert_eq!(daemon.lease(), None);
+}
+
+#[test]
 fn an_address_that_is_lost_while_the_master_before_is_waited_for_is_put_back() {
     let (mut daemon, _) = preempting(Placement::Interface);
 

@@ -356,3 +356,24 @@ fn a_preferred_master_that_slept_is_back_as_soon_as_the_other_says_farewell() {
     let answers = |h: usize| pair.hosts[h].view(G0).lease.is_some();
     assert!(answers(0) && !answers(1));
 }
+
+#[test]
+fn an_introduction_that_could_not_be_sent_is_owed() {
+    let mut pair = Pair::start([Policy::Send; 2]);
+    let daemon = &mut pair.hosts[0];
+    daemon.advance(ms(20_000));
+    let role = daemon.role(G0);
+    assert_ne!(role, Role::Init);
+    let introductions = |steps: &[Step]| count(steps, "introduce");
+    assert_eq!(introductions(&daemon.advance(ms(5000))), 0);
+
+    daemon.failing.insert(Effect::Introduce);
+    daemon.handle(Input::Failed {
+        group: G0,
+        effect: Effect::Introduce,
+    });
+    let tries = introductions(&daemon.advance(ms(5100)));
+    assert_eq!(tries, 5, "once a second");
+    daemon.failing.clear();
+    assert_eq!(introductions(&daemon.advance(ms(5000))), 1);
+}

@@ -330,9 +330,10 @@ fn a_follower_that_does_not_read_is_cut_off_and_holds_nobody_up() {
     let (idle, reads) = (follower(&echo), follower(&echo));
     assert_eq!(message(&idle)["parameters"]["event"], "first");
     assert_eq!(message(&reads)["parameters"]["event"], "first");
-    // More than the kernel keeps for it, and no faster than the other one reads.
+    // More than the kernel and the queue keep for it, and no faster than the other
+    // one reads.
     let long = "x".repeat(16 * 1024);
-    for number in 0..200 {
+    for number in 0..follow::QUEUE + 64 {
         let event = json!({ "number": number, "long": long });
         echo.control().publish(None, || event);
         assert_eq!(message(&reads)["parameters"]["number"], number);
