@@ -334,3 +334,24 @@ fn two_hosts_whose_gates_fail_do_not_throw_the_role_to_and_fro() {
     assert_eq!(transitions(), settled);
     assert!(client.ping(VIP));
 }
+
+#[test]
+fn a_hook_that_is_privileged_keeps_the_rights_of_the_daemon() {
+    let lab = Lab::new();
+    let (n1, _, _) = pair(&lab);
+    let told = n1.directory().join("told");
+    let text = format!(
+        "(grep -E '^Cap(Eff|Bnd)' /proc/self/status; ip addr add 192.0.2.9/32 dev eth0 2>&1 && echo added) > {0}.new; mv {0}.new {0}",
+        told.display()
+    );
+    let path = script(&n1, "hook", &text);
+    let group = Group::new(0).with(&hook(&path, "on = [\"master\"]\nprivileged = true"));
+    let _first = group.start(&n1);
+    let said = wait_until("the hook has run", SOON, || fs::read_to_string(&told).ok());
+    assert!(said.contains("added\n"), "{said}");
+    assert!(!said.contains("CapEff:\t0000000000000000\n"), "{said}");
+    assert!(
+        n1.ip(&["addr", "show", "dev", "eth0"])
+            .contains("192.0.2.9")
+    );
+}

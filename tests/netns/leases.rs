@@ -164,8 +164,11 @@ fn a_master_that_is_stopped_for_long_is_silent_before_another_answers() {
     for _ in 0..rounds() {
         assert_eq!(pauses(&mut scene, Duration::from_secs(5)), 1);
     }
+    // Each round takes half a minute.
     if std::env::var_os("VIPD_ROUNDS").is_some() {
-        assert_eq!(pauses(&mut scene, Duration::from_secs(20)), 1);
+        for _ in 0..rounds() {
+            assert_eq!(pauses(&mut scene, Duration::from_secs(20)), 1);
+        }
     }
 }
 
