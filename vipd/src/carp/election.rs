@@ -242,12 +242,12 @@ impl Election {
     }
 
     /// Adverts came to this host that it could not take in, until now. As one that
-    /// was asleep, it cannot tell a dead master from its own deafness: it listens
+    /// was asleep, it cannot tell a dead master from its own deafness, nor whether the
+    /// one that it is about to unseat, or that has left, is the last one: it listens
     /// for one interval more, however often that happens. A flood could otherwise
     /// make it a master beside one that is alive.
     pub fn missed(&mut self, now: Instant) {
         if let State::Backup(backup) = self.state
-            && backup.because == Reason::MasterTimeout
             && let Some(expires_at) = backup.expires_at
         {
             let heard_by = now + self.interval_to_hear(backup);

@@ -172,7 +172,9 @@ impl Election {
             Some(master) if master.interval != Interval::BOW_OUT => {
                 own.max(master.configured.period())
             }
-            _ => own,
+            Some(_) => own,
+            // It may be slower than this host: as after a start.
+            None => self.waits().master_down(None),
         }
     }
 }

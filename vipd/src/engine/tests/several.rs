@@ -347,8 +347,9 @@ fn groups_of_another_interface_have_missed_nothing() {
     let mut daemon = Daemon::listening(vec![group(), elsewhere()]);
     daemon.advance(ms(2500));
 
+    // No master is known: it listens as after a start.
     daemon.handle(Input::Missed { interface: ETH0 });
-    daemon.advance(ms(999));
+    daemon.advance(ms(2999));
 
     assert_eq!(daemon.role(G0), Role::Backup);
     assert_eq!(daemon.role(G1), Role::Master);

@@ -42,7 +42,7 @@ listening  step_down backup -               3400
 listening  lapse     backup -               3400
 listening  early     backup -               3400
 listening  due       master master_timeout  1500
-listening  late      backup -               1500
+listening  late      backup -               3500
 listening  H_better  backup -               4250
 listening  H_equal   backup -               5000
 listening  H_worse   backup -               500

@@ -163,13 +163,26 @@ fn a_worse_master_that_follows_a_better_one_is_preempted_at_its_second_advert() 
 #[test]
 fn a_backup_that_wakes_late_listens_for_one_interval_more() {
     // It cannot tell a dead master from its own sleep.
-    let mut backup = listening(config(1, 0, false), T0);
+    let mut backup = following(config(1, 0, false), peer(HIGHER, 1, 0), T0);
     let woken = T0 + ms(3000 + 1000) + NANOSECOND;
 
     assert_eq!(backup.deadline(woken), Outcome::Nothing);
     let (due, outcome) = expire(&mut backup);
 
     assert_eq!(due, woken + ms(1000));
+    assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
+}
+
+#[test]
+fn a_backup_that_wakes_late_and_knows_no_master_listens_as_after_a_start() {
+    // The one that it has not heard may advertise less often than itself.
+    let mut backup = listening(config(1, 0, false), T0);
+    let woken = T0 + ms(3000 + 1000) + NANOSECOND;
+
+    assert_eq!(backup.deadline(woken), Outcome::Nothing);
+    let (due, outcome) = expire(&mut backup);
+
+    assert_eq!(due, woken + ms(3000));
     assert_eq!(reason(outcome), Some(Reason::MasterTimeout));
 }
 
@@ -184,7 +197,7 @@ fn a_backup_that_wakes_less_than_an_interval_late_takes_over() {
 
 #[test]
 fn a_backup_that_wakes_late_twice_listens_twice() {
-    let mut backup = listening(config(1, 0, false), T0);
+    let mut backup = following(config(1, 0, false), peer(HIGHER, 1, 0), T0);
 
     assert_eq!(backup.deadline(T0 + ms(10_000)), Outcome::Nothing);
     assert_eq!(backup.poll_timeout(), Some(T0 + ms(11_000)));
@@ -237,14 +250,15 @@ fn a_backup_that_missed_adverts_listens_for_one_interval_more_each_time() {
 }
 
 #[test]
-fn a_backup_that_has_heard_why_to_take_over_does_so_whatever_it_missed() {
+fn a_backup_that_has_heard_why_to_take_over_first_hears_whether_it_is_still_true() {
+    // What it missed may be the advert of another that has taken over.
     let mut backup = following(config(1, 32, false), peer(HIGHER, 1, 0), T0);
     backup.advert(bow_out(HIGHER), T0 + ms(500));
 
     backup.missed(T0 + ms(600));
     let (due, outcome) = expire(&mut backup);
 
-    assert_eq!(due, T0 + ms(500 + 125));
+    assert_eq!(due, T0 + ms(600 + 1125));
     assert_eq!(reason(outcome), Some(Reason::MasterResigned));
 }
 
