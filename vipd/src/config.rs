@@ -1,9 +1,9 @@
 //! What an operator asks for, checked: the only place that may say "invalid".
 //! Everything past it believes.
 //!
-//! Flags and files come to one description ([`described`]), with the place where
-//! each value was said; one set of checks makes a [`Config`] of it ([`whole`]). All
-//! that is wrong is collected and said at once ([`fault`]).
+//! Flags and files come to one description (`described`), with the place where
+//! each value was said; one set of checks makes a [`Config`] of it (`whole`). All
+//! that is wrong is collected and said at once (`fault`).
 //!
 //! Files are read and the host is looked at; nothing is changed.
 

@@ -6,7 +6,7 @@
 //! comes of it, and the last line that it printed.
 //!
 //! Rights belong to threads. So a thread that runs commands gives its own up, once
-//! and for all ([`give_up_rights`]), and what it starts has none to inherit: no
+//! and for all (`give_up_rights`), and what it starts has none to inherit: no
 //! code has to run between fork and exec.
 
 use std::fmt;
