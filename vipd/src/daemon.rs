@@ -3,8 +3,9 @@
 //! between `io` and `engine`, and the only reader of the clock.
 //!
 //! Nothing in the loop waits for anything but the next event: addresses change
-//! on netlink's thread, clients are served on the control socket's, log lines
-//! are written by the log's.
+//! on netlink's thread, clients are served on the control socket's, services are
+//! asked and scripts run on threads of their own, configurations are read on
+//! another, log lines and states are written by theirs.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

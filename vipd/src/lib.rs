@@ -5,7 +5,7 @@
 //! 5  main, cli                          words for people
 //! 4  daemon                             the one loop, the only reader of the clock
 //! 3  io::{xdp, packet_socket, netlink,  the host; plain values in and out
-//!        sysctl, control}, config, log
+//!        control, command, ...}, config, log
 //! 2  engine, status, metrics            what this host decides
 //! 1  carp::{packet, auth, timers,       the protocol
 //!          election}
